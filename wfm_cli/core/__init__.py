@@ -1,0 +1,1 @@
+"""The shared core: recipes, stores, signal maths, masks, models, objectives, training and evaluation."""

@@ -1,0 +1,39 @@
+"""Recipe blocks of the encoders. The modules that build them live in `wfm_cli.core.models`."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from wfm_cli.core.recipe.base import Strict
+
+
+class LWMModel(Strict):
+    """The Large Wireless Model family: one encoder, three published wirings.
+
+    Sizes left out take the published values of the wiring (v1.0: width 64, 12 heads of 5; v1.1 and Spectro:
+    width 128, 8 heads of 16; 12 layers each).
+    """
+
+    kind: Literal["lwm"] = "lwm"
+    wiring: Literal["v1.0", "v1.1", "spectro"] = "v1.0"
+    """Residual and norm wiring of the blocks, and the patch shape that goes with it."""
+    layers: int | None = Field(None, ge=1, le=64)
+    """Number of blocks."""
+    width: int | None = Field(None, ge=8)
+    """Embedding dimension D."""
+    heads: int | None = Field(None, ge=1)
+    """Attention heads; a head has width // heads dimensions, rounded down as published."""
+    ffn: int | None = Field(None, ge=8)
+    """Inner width of the feed-forward network."""
+    max_tokens: int | None = Field(None, ge=2)
+    """Rows of the position table, the CLS token included."""
+    dropout: float = Field(0.1, ge=0, lt=1)
+    """Dropout of attention output and feed-forward network while training."""
+    attention: Literal["auto", "sdpa", "math"] = "auto"
+    """Attention kernel; `auto` takes the fastest exact one for the device."""
+
+
+ModelBlock = LWMModel
+"""Every encoder that a recipe can name."""

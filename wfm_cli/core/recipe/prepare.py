@@ -1,0 +1,66 @@
+"""Recipes of `wfm prepare`: which builder makes the store, from what, and how it is laid out."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from wfm_cli.core.recipe.base import Recipe, Strict
+
+
+class Layout(Strict):
+    """How a store lies on disk."""
+
+    shard_mib: int = Field(128, ge=1, le=4096)
+    """Size of one shard of the largest array, in MiB. One shard is one part of the build."""
+    chunk_mib: float = Field(1.0, gt=0, le=64)
+    """Size of one inner chunk, in MiB. A chunk holds whole rows."""
+    compression: Literal["none", "zstd"] = "none"
+    """`none` reads at memory-map speed; `zstd` is for archiving and transport."""
+
+
+class DeepMIMOSource(Strict):
+    """Channels synthesised from the rays of DeepMIMO scenario folders (v2/v3 `.mat` or v4)."""
+
+    kind: Literal["deepmimo"] = "deepmimo"
+    scenarios: tuple[str, ...] = Field(min_length=1)
+    """Scenario folders; `embedded:canyon_3p5` and `embedded:canyon_28` name the scenarios that ship with wfm."""
+    bs: dict[str, int] | int = 1
+    """Base station number (from 1), one for all scenarios or a map from scenario name to number."""
+    antennas: int = Field(32, ge=1, le=1024)
+    """Elements of the base station's uniform linear array, half a wavelength apart."""
+    subcarriers: int = Field(32, ge=1, le=4096)
+    """Number of subcarriers K."""
+    spacing_khz: float = Field(30.0, gt=0)
+    """Subcarrier spacing in kHz; the bandwidth is subcarriers x spacing."""
+    paths: int = Field(20, ge=1)
+    """At most this many paths of a user, in the order of the file (as DeepMIMO does)."""
+    rotation_deg: tuple[float, float, float] = (0.0, 0.0, -135.0)
+    """Rotation of the array about x, y and z in degrees; the bearing is the third number."""
+    normalise: Literal["raw", "published", "power"] = "published"
+    """`raw` path gains; `published` times 1e6 as in LWM; `power` unit mean power per sample."""
+    beams: tuple[int, ...] = (16, 32, 64, 128, 256)
+    """Sizes of the beam codebooks that get labels."""
+    split: Literal["city", "spatial", "random"] | None = None
+    """Default split; by city when there are two or more scenarios, else by spatial block."""
+    split_seed: int = 0
+    """Seed of the random and spatial splits."""
+    fractions: tuple[float, float, float] = (0.7, 0.1, 0.2)
+    """Shares of train, validation and test of the random and spatial splits."""
+    block_m: float = Field(20.0, gt=0)
+    """Edge of the square blocks of the spatial split, in metres."""
+    test_city: str | None = None
+    """Scenario that the city split holds out; the last one by default."""
+
+
+class PrepareRecipe(Recipe):
+    """Builds one store."""
+
+    step: Literal["prepare"] = "prepare"
+    source: Annotated[DeepMIMOSource, Field()]
+    """What the samples are made from. One of the sources known to wfm, chosen by `kind`."""
+    layout: Layout = Layout()
+    """Layout on disk."""
+    seed: int = 0
+    """Seed of everything random in the build."""
