@@ -33,7 +33,7 @@ class MaskBlock(Strict):
     ratio: float | None = Field(None, gt=0, lt=1)
     """Share of masked tokens; the wiring's published ratio by default (v1.0 0.15, v1.1 0.4, Spectro 0.7)."""
     frequency: Literal["epoch", "static"] = "epoch"
-    """`epoch`: fresh masks at every visit of a sample; `static`: one mask per sample for ever, as published for v1.0."""
+    """`epoch`: fresh masks at every visit; `static`: one mask per sample for ever, as published for v1.0."""
     published_v11_seed: bool = False
     """Reproduce the published v1.1 defect: one mask for all samples, the last patch never masked."""
 
