@@ -1,0 +1,1 @@
+"""The commands: one thin module per verb that parses, calls the core and prints."""

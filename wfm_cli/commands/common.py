@@ -1,0 +1,70 @@
+"""What the commands share: option types and printing. Results go to stdout, everything else to stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+Out = Annotated[Path, typer.Option("--out", "-o", help="Where the result goes; a .zarr folder.", show_default=False)]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override one key of the recipe, such as train.lr=3e-4."),
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Continue what an earlier call left in --out.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+
+def print_json(value: Any) -> None:
+    """Print a JSON value on stdout."""
+    print(json.dumps(value, indent=2, allow_nan=False))
+
+
+def print_rich(*parts: Any) -> None:
+    """Print rich renderables on stdout; wide enough not to wrap when the output is no terminal."""
+    from rich.console import Console
+
+    terminal = sys.stdout.isatty()
+    console = Console(width=None if terminal else 160, highlight=False)
+    for part in parts:
+        console.print(part)
+
+
+def note(message: str) -> None:
+    """Tell the person at the terminal something that is not the result."""
+    print(message, file=sys.stderr, flush=True)
+
+
+def parse_part(text: str) -> tuple[int, int]:
+    """Parse `i/n` with 1 <= i <= n.
+
+    Raises:
+        InputError: It is something else.
+    """
+    from wfm_cli.errors import InputError
+
+    try:
+        index, total = (int(piece) for piece in text.split("/"))
+    except ValueError:
+        index, total = 0, 0
+    if not 1 <= index <= total:
+        raise InputError(f"--part {text}: expected i/n with 1 <= i <= n", "for example --part 3/16")
+    return index, total
+
+
+def parse_budget(text: str) -> int | str:
+    """Parse a label budget: a positive number or `all`.
+
+    Raises:
+        InputError: It is something else.
+    """
+    from wfm_cli.errors import InputError
+
+    if text == "all":
+        return text
+    if text.isdigit() and int(text) > 0:
+        return int(text)
+    raise InputError(f"--labels {text}: expected a positive number or all", "for example --labels 10 --labels all")

@@ -1,0 +1,83 @@
+"""The command `wfm`: the Typer app and the one place where errors become exit codes.
+
+Only the standard library and typer are imported here and at the top of the command modules, so that help is instant.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from typing import Annotated
+
+import typer
+
+from wfm_cli._version import __version__
+from wfm_cli.commands import benchmark, doctor, prepare, pretrain, probe, quickstart, recipes, report, show, weights
+from wfm_cli.errors import WfmError
+
+app = typer.Typer(
+    name="wfm",
+    help="From raw wireless data to honest numbers about foundation models: prepare, pretrain, probe, benchmark.",
+    epilog="New here? Run `wfm quickstart`. Set WFM_DEBUG=1 to see tracebacks.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(value: bool) -> None:
+    if value:
+        print(f"wfm {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+app.command("quickstart")(quickstart.quickstart)
+app.add_typer(prepare.app, name="prepare")
+app.command("pretrain")(pretrain.pretrain)
+app.command("probe")(probe.probe)
+app.command("benchmark")(benchmark.benchmark)
+app.command("report")(report.report)
+app.command("show")(show.show)
+app.add_typer(recipes.app, name="recipes")
+app.add_typer(weights.app, name="import")
+app.command("export")(weights.export)
+app.command("doctor")(doctor.doctor)
+
+
+def main() -> None:
+    """Run the command line and exit: 0 done, 1 failed, 2 bad input, 75 saved for a requeue, 130 interrupted."""
+    try:
+        app()
+    except WfmError as error:
+        if os.environ.get("WFM_DEBUG") == "1":
+            traceback.print_exc()
+        print(f"error: {error.message}", file=sys.stderr)
+        if error.hint:
+            print(f"hint: {error.hint}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except SystemExit as error:
+        if error.code == 130:
+            print("\ninterrupted; what was finished is kept", file=sys.stderr)
+        raise
+    except Exception as error:
+        if os.environ.get("WFM_DEBUG") == "1":
+            raise
+        # Not one of our errors: a defect of wfm. The traceback would bury the message, so it is asked for.
+        print(f"error: {type(error).__name__}: {error}", file=sys.stderr)
+        print("hint: this is a defect of wfm; please report it with the output of WFM_DEBUG=1", file=sys.stderr)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
