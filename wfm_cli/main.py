@@ -42,17 +42,18 @@ def _root(
     pass
 
 
-app.command("quickstart")(quickstart.quickstart)
-app.add_typer(prepare.app, name="prepare")
-app.command("pretrain")(pretrain.pretrain)
-app.command("probe")(probe.probe)
-app.command("benchmark")(benchmark.benchmark)
-app.command("report")(report.report)
-app.command("show")(show.show)
-app.add_typer(recipes.app, name="recipes")
-app.add_typer(weights.app, name="import")
-app.command("export")(weights.export)
-app.command("doctor")(doctor.doctor)
+VERBS, LOOK, REST = "From raw files to honest numbers", "Look and share", "Set-up"
+app.add_typer(prepare.app, name="prepare", rich_help_panel=VERBS)
+app.command("pretrain", rich_help_panel=VERBS)(pretrain.pretrain)
+app.command("probe", rich_help_panel=VERBS)(probe.probe)
+app.command("benchmark", rich_help_panel=VERBS)(benchmark.benchmark)
+app.command("report", rich_help_panel=LOOK)(report.report)
+app.command("show", rich_help_panel=LOOK)(show.show)
+app.add_typer(weights.app, name="import", rich_help_panel=LOOK)
+app.command("export", rich_help_panel=LOOK)(weights.export)
+app.add_typer(recipes.app, name="recipes", rich_help_panel=REST)
+app.command("quickstart", rich_help_panel=REST)(quickstart.quickstart)
+app.command("doctor", rich_help_panel=REST)(doctor.doctor)
 
 
 def main() -> None:

@@ -2,7 +2,7 @@
 
     RUN.zarr/
       zarr.json                 attributes {"wfm_run": {...}}: kind, recipe, versions, status ...
-      weights/                  flat tensors, see `save_tensors`
+      weights/{best,last}/      encoder ("encoder.*") and heads ("head.*") as flat tensors, see `save_weights`
       checkpoints/step_00000500/{model,optimizer,...}/
       curves/<name>/            one array per column, rows in step order
       results/<key>/            one group per finished unit of work
@@ -209,6 +209,30 @@ class Run:
         self.attrs = {**self.attrs, **values}
         document = {"zarr_format": 3, "node_type": "group", "attributes": {"wfm_run": self.attrs}}
         replace_bytes(self.path / "zarr.json", json.dumps(document, indent=1, allow_nan=False).encode())
+
+    def save_weights(
+        self, tensors: Mapping[str, torch.Tensor], which: str, attrs: Mapping[str, Any] | None = None
+    ) -> None:
+        """Write weights under `best` or `last`.
+
+        A run with weights names in its attributes what builds the encoder: `model` (its recipe block with every size),
+        `sample_shape` (with the last re/im axis), `array` and `normalise` (of the store it was trained on).
+        """
+        save_tensors(self.path / "weights" / which, tensors, attrs)
+
+    def load_weights(self, which: str | None = None) -> dict[str, torch.Tensor]:
+        """Read weights: `which`, else the best, else the last.
+
+        Raises:
+            StoreError: The run has none.
+        """
+        for name in (which,) if which else ("best", "last"):
+            if (self.path / "weights" / name / "zarr.json").is_file():
+                return load_tensors(self.path / "weights" / name)
+        raise StoreError(
+            f"{self.path}: the {self.kind} run has no weights{f' {which!r}' if which else ''}",
+            "let the pretraining end, or give a pretrain or import run",
+        )
 
     def curve(self, name: str = "curves") -> Curves:
         """The training curves `name`."""
