@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import subprocess
 import sys
 import tomllib
@@ -56,7 +57,7 @@ def test_every_dependency_bound_is_explained(root: Path) -> None:
     lines = (root / "pyproject.toml").read_text().splitlines()
     start = lines.index("dependencies = [")
     block = lines[start + 1 : lines.index("]", start)]
-    for before, line in zip(block, block[1:], strict=False):
+    for before, line in itertools.pairwise(block):
         if line.strip().startswith('"'):
             assert before.strip().startswith("#"), f"explain {line.strip()}"
 
