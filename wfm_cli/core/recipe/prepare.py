@@ -12,8 +12,8 @@ from wfm_cli.core.recipe.base import Recipe, Strict
 class Layout(Strict):
     """How a store lies on disk."""
 
-    shard_mib: int = Field(128, ge=1, le=4096)
-    """Size of one shard of the largest array, in MiB. One shard is one part of the build."""
+    shard_mib: float = Field(128.0, gt=0, le=4096)
+    """Size of one shard of the largest array, in MiB, at most. One shard is one part of the build."""
     chunk_mib: float = Field(1.0, gt=0, le=64)
     """Size of one inner chunk, in MiB. A chunk holds whole rows."""
     compression: Literal["none", "zstd"] = "none"
