@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from wfm_cli.core.recipe.base import Recipe, Strict
 
@@ -36,22 +36,38 @@ class DeepMIMOSource(Strict):
     """Subcarrier spacing in kHz; the bandwidth is subcarriers x spacing."""
     paths: int = Field(20, ge=1)
     """At most this many paths of a user, in the order of the file (as DeepMIMO does)."""
+    late_paths: Literal["error", "drop"] = "error"
+    """Paths with a delay of 1/spacing or more, which would alias: refuse the scenario, or drop and count them."""
     rotation_deg: tuple[float, float, float] = (0.0, 0.0, -135.0)
     """Rotation of the array about x, y and z in degrees; the bearing is the third number."""
     normalise: Literal["raw", "published", "power"] = "published"
     """`raw` path gains; `published` times 1e6 as in LWM; `power` unit mean power per sample."""
     beams: tuple[int, ...] = (16, 32, 64, 128, 256)
-    """Sizes of the beam codebooks that get labels."""
+    """Sizes of the beam codebooks that get labels, each at least 2 and given once."""
     split: Literal["city", "spatial", "random"] | None = None
-    """Default split; by city when there are two or more scenarios, else by spatial block."""
+    """Default split; by city when there are scenarios of two or more places, else by spatial block."""
     split_seed: int = 0
     """Seed of the random and spatial splits."""
     fractions: tuple[float, float, float] = (0.7, 0.1, 0.2)
-    """Shares of train, validation and test of the random and spatial splits."""
+    """Shares of train, validation and test; the city split uses the ratio of the first two."""
     block_m: float = Field(20.0, gt=0)
     """Edge of the square blocks of the spatial split, in metres."""
     test_city: str | None = None
-    """Scenario that the city split holds out; the last one by default."""
+    """Scenario that the city split holds out, with all others on the same users; the last one by default."""
+
+    @field_validator("beams")
+    @classmethod
+    def _distinct_codebooks(cls, beams: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(beams)) < len(beams) or any(not 2 <= n <= 32767 for n in beams):
+            raise ValueError("codebook sizes must be distinct numbers from 2 to 32767")
+        return beams
+
+    @field_validator("fractions")
+    @classmethod
+    def _whole(cls, fractions: tuple[float, float, float]) -> tuple[float, float, float]:
+        if min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-6:
+            raise ValueError("the three shares must be positive and sum to 1")
+        return fractions
 
 
 class PrepareRecipe(Recipe):

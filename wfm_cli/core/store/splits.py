@@ -1,0 +1,168 @@
+"""Splits into training, validation and test samples, and how much of the test set a split gives away.
+
+Neighbouring users of a ray-traced scenario see nearly the same channel, so a random split measures memory rather than
+skill. Three splits are made wherever they are possible: `random` over single users, `spatial` over square blocks of
+users, and `city` with one place held out. A *place* is a set of user positions: two scenarios on the same positions
+(two carrier frequencies, say) are one place, which the latter two never tear apart. `leak` puts a number on the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+TRAIN, VAL, TEST = 0, 1, 2
+PARTS = ("train", "val", "test")
+NEAR_M = 5.0
+"""Test users closer than this to a training user count as leaked."""
+
+Split = NDArray[np.uint8]
+Fractions = tuple[float, float, float]
+Seed = int | Sequence[int]
+
+
+def random_split(n: int, fractions: Fractions, seed: Seed) -> Split:
+    """Every sample on its own.
+
+    Args:
+        n: Number of samples.
+        fractions: Shares of train, validation and test; they sum to 1.
+        seed: Seed of the shuffle.
+
+    Returns:
+        Part of every sample, (n,), uint8: 0 train, 1 validation, 2 test.
+    """
+    bounds = np.rint(np.cumsum(fractions) * n).astype(np.int64)
+    split = np.empty(n, np.uint8)
+    split[np.random.default_rng(seed).permutation(n)] = np.searchsorted(bounds, np.arange(n), side="right").clip(max=2)
+    return split
+
+
+def spatial_split(
+    position_m: NDArray[np.floating], place: NDArray[np.integer], fractions: Fractions, block_m: float, seed: Seed
+) -> Split:
+    """Square blocks of users, each whole in one part.
+
+    Within every place the blocks are shuffled, and each goes to the part that it leaves furthest from its share; a place
+    of three blocks or more has users in every part.
+
+    Args:
+        position_m: User positions (n, 2 or 3); the first two coordinates count, metres.
+        place: Place of every user (n,).
+        fractions: Shares of train, validation and test; a share of zero leaves a part empty.
+        block_m: Edge of a block in metres.
+        seed: Seed of the shuffle.
+
+    Returns:
+        Part of every sample, (n,), uint8.
+    """
+    split = np.empty(len(place), np.uint8)
+    for number in np.unique(place):
+        mine = np.flatnonzero(place == number)
+        xy = position_m[mine, :2].astype(np.float64)
+        cells = np.floor((xy - xy.min(axis=0)) / block_m).astype(np.int64)
+        _, block, sizes = np.unique(cells, axis=0, return_inverse=True, return_counts=True)
+        order = np.random.default_rng([*np.atleast_1d(seed), int(number)]).permutation(len(sizes))
+        split[mine] = _fill(sizes, order, fractions)[block.ravel()]
+    return split
+
+
+def _fill(sizes: NDArray[np.integer], order: NDArray[np.integer], fractions: Fractions) -> Split:
+    """Part of every block: blocks in the given order, each to the part whose share it would fill least."""
+    wanted = np.asarray(fractions) * sizes.sum()
+    have = np.zeros(3)
+    part = np.empty(len(sizes), np.uint8)
+    for left, block in zip(range(len(sizes), 0, -1), order, strict=True):
+        may = wanted > 0
+        if np.count_nonzero(may & (have == 0)) >= left:
+            may &= have == 0
+        filled = (have + sizes[block] / 2) / np.where(may, wanted, 1.0)
+        chosen = int(np.argmin(np.where(may, filled, np.inf)))
+        have[chosen] += sizes[block]
+        part[block] = chosen
+    return part
+
+
+def city_split(
+    position_m: NDArray[np.floating],
+    place: NDArray[np.integer],
+    test_place: int,
+    fractions: Fractions,
+    block_m: float,
+    seed: Seed,
+) -> Split:
+    """One place is the test set; validation users are spatial blocks of the others.
+
+    Args:
+        position_m: User positions (n, 2 or 3), metres.
+        place: Place of every user (n,).
+        test_place: The place held out.
+        fractions: Only the ratio of train to validation counts.
+        block_m: Edge of a block in metres.
+        seed: Seed of the shuffle.
+
+    Returns:
+        Part of every sample, (n,), uint8.
+    """
+    split = np.full(len(place), TEST, np.uint8)
+    rest = np.flatnonzero(place != test_place)
+    known = fractions[0] + fractions[1]
+    inner = (fractions[0] / known, fractions[1] / known, 0.0)
+    split[rest] = spatial_split(position_m[rest], place[rest], inner, block_m, seed)
+    return split
+
+
+def available_splits(
+    position_m: NDArray[np.floating],
+    place: NDArray[np.integer],
+    *,
+    test_place: int,
+    fractions: Fractions,
+    block_m: float,
+    seed: Seed,
+) -> dict[str, Split]:
+    """Every split in which no part is empty, by name, in order of preference: city, spatial, random."""
+    made = {}
+    if len(np.unique(place)) > 1:
+        made["city"] = city_split(position_m, place, test_place, fractions, block_m, seed)
+    made["spatial"] = spatial_split(position_m, place, fractions, block_m, seed)
+    made["random"] = random_split(len(place), fractions, seed)
+    return {name: split for name, split in made.items() if np.bincount(split, minlength=3).all()}
+
+
+def leak(position_m: NDArray[np.floating], place: NDArray[np.integer], split: Split) -> dict[str, Any]:
+    """How near the test users are to training users of the same place.
+
+    Args:
+        position_m: User positions (n, 2 or 3), metres.
+        place: Place of every user (n,).
+        split: Part of every user (n,).
+
+    Returns:
+        `share`: share of the test users whose nearest training user is nearer than `below_m`; `median_m`: median
+        distance to the nearest training user, None where most test users have none in their place.
+    """
+    distance = np.full(len(place), np.inf)
+    for number in np.unique(place[split == TEST]):
+        train = np.flatnonzero((place == number) & (split == TRAIN))
+        test = np.flatnonzero((place == number) & (split == TEST))
+        if len(train):
+            distance[test] = cKDTree(position_m[train]).query(position_m[test])[0]
+    tested = distance[split == TEST]
+    middle = float(np.median(tested)) if len(tested) else np.inf
+    return {
+        "share": float(np.mean(tested < NEAR_M)) if len(tested) else 0.0,
+        "below_m": NEAR_M,
+        "median_m": round(middle, 3) if np.isfinite(middle) else None,
+    }
+
+
+def describe(position_m: NDArray[np.floating], place: NDArray[np.integer], split: Split) -> dict[str, Any]:
+    """Sizes of the three parts and the leak, as stored in a store's attributes."""
+    counts = np.bincount(split, minlength=3)
+    sizes: dict[str, Any] = {name: int(count) for name, count in zip(PARTS, counts, strict=True)}
+    return sizes | {"leak": leak(position_m, place, split)}
