@@ -1,0 +1,89 @@
+"""What every encoder offers to the rest of wfm."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from wfm_cli.core.models.tokens import TokenGrid
+from wfm_cli.errors import InputError
+
+
+class Encoder(nn.Module, ABC):
+    """Turns a batch of samples into tokens, tokens into hidden vectors, and hidden vectors into one embedding.
+
+    Attributes:
+        kind: name in recipes.
+        dim: width D of hidden vectors and embeddings.
+        prefix: leading CLS tokens in the output of `encode`, 0 or 1.
+        sample_shape: shape of one sample without the batch axis; complex data are real with a last axis [re, im].
+        poolings: names that `embed` accepts.
+        default_pooling: pooling that `embed` takes when none is named.
+        blocks: the transformer blocks, in order; what `torch.compile` and FSDP2 wrap one by one.
+    """
+
+    kind: ClassVar[str]
+    poolings: ClassVar[tuple[str, ...]] = ("mean",)
+    default_pooling: ClassVar[str] = "mean"
+
+    dim: int
+    prefix: int
+    sample_shape: tuple[int, ...]
+    blocks: nn.ModuleList
+
+    @abstractmethod
+    def tokenize(self, batch: Tensor) -> TokenGrid:
+        """Cut (B, *sample_shape) float32 samples into tokens; nothing is learned here."""
+
+    @abstractmethod
+    def encode(self, tokens: TokenGrid, keep: Tensor | None = None) -> Tensor:
+        """Hidden vectors of the tokens, CLS first.
+
+        Args:
+            tokens: the grid of a batch.
+            keep: (B, K) int64 indices of the visible tokens; all tokens if None. Only these are computed.
+
+        Returns:
+            (B, prefix + K, D).
+        """
+
+    def embed(self, batch: Tensor, pooling: str | None = None) -> Tensor:
+        """One vector per sample: (B, *sample_shape) -> (B, D).
+
+        Args:
+            batch: samples as `tokenize` takes them.
+            pooling: `cls` (the CLS token), `mean` (mean over patch tokens) or `all` (mean over CLS and patch tokens),
+                as far as `poolings` lists them.
+
+        Raises:
+            InputError: the encoder has no such pooling.
+        """
+        pooling = pooling or self.default_pooling
+        if pooling not in self.poolings:
+            raise InputError(
+                f"encoder '{self.kind}' has no pooling '{pooling}'", f"choose one of: {', '.join(self.poolings)}"
+            )
+        hidden = self.encode(self.tokenize(batch))
+        if pooling == "cls":
+            return hidden[:, 0]
+        return hidden[:, self.prefix if pooling == "mean" else 0 :].mean(dim=1)
+
+
+class MaskedEncoder(Encoder):
+    """An encoder with a head that fills in hidden tokens (masked modelling).
+
+    Attributes:
+        mask_value: the constant that stands in every number of a hidden token.
+    """
+
+    mask_value: float
+
+    @abstractmethod
+    def reconstruct(self, hidden: Tensor) -> Tensor:
+        """Numbers of tokens from their hidden vectors: (B, M, D) -> (B, M, P)."""
+
+    @abstractmethod
+    def untokenize(self, values: Tensor) -> Tensor:
+        """Inverse of `tokenize` without its scaling: (B, N, P) -> (B, *sample_shape)."""
