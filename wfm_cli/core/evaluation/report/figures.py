@@ -1,0 +1,214 @@
+"""Figures of a report: scores over label budgets with their intervals, and training curves."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator
+
+from wfm_cli.core.evaluation.report.model import Budget, Report, Row, TaskTable
+from wfm_cli.core.evaluation.report.style import (
+    COLUMN,
+    GREY,
+    INK,
+    MARKERS,
+    PAGE,
+    PALETTE,
+    PAPER,
+    grid,
+    look,
+    new_figure,
+    save,
+)
+from wfm_cli.core.evaluation.report.training_figure import training_figure
+from wfm_cli.core.store.run import Run
+
+
+@dataclass(frozen=True)
+class LineStyle:
+    """How one encoder is drawn, the same in every panel."""
+
+    color: str
+    marker: str
+    line: str
+    width: float
+    hollow: bool
+
+
+def line_styles(tables: Sequence[TaskTable]) -> dict[str, LineStyle]:
+    """A look for every row label: encoders solid and filled, everything they must beat dashed and hollow."""
+    labels: dict[str, str] = {}
+    for table in tables:
+        for row in table.rows:
+            if any(cell.mean is not None for cell in row.cells.values()):
+                labels.setdefault(row_name(table, row), row.role)
+    found: dict[str, LineStyle] = {}
+    coloured = 0
+    for label, role in labels.items():
+        if role == "reference":
+            found[label] = LineStyle(GREY, "", ":", 1.0, True)
+        elif role == "control":
+            found[label] = LineStyle(GREY, MARKERS[-1 - len(found) % len(MARKERS)], "--", 1.0, True)
+        else:
+            color, marker = PALETTE[coloured % len(PALETTE)], MARKERS[coloured % len(MARKERS)]
+            strong = role == "encoder"
+            found[label] = LineStyle(color, marker, "-" if strong else "--", 1.6 if strong else 1.0, not strong)
+            coloured += 1
+    return found
+
+
+def row_name(table: TaskTable, row: Row) -> str:
+    """Label of a row; with its probe where the table holds several probes of the same label."""
+    twins = sum(other.label == row.label for other in table.rows)
+    return f"{row.label} ({row.probe or row.pooling})" if twins > 1 else row.label
+
+
+def budget_figure(table: TaskTable, styles: Mapping[str, LineStyle] | None = None) -> Figure:
+    """One task in one IEEE column: the primary metric over label budgets, or a dot plot when there is one budget."""
+    styles = styles or line_styles([table])
+    with look():
+        if len(table.budgets) < 2:
+            figure = new_figure(COLUMN, 0.75 + 0.17 * len(table.rows))
+            _dots(figure.subplots(), table, styles)
+        else:
+            legend_rows = -(-(len(table.rows) + 1) // 2)
+            figure = new_figure(COLUMN, 2.3 + 0.14 * legend_rows)
+            _curves(figure.subplots(), table, styles)
+            figure.legend(handles=_handles([table], styles), loc="outside lower center", ncols=2)
+    return figure
+
+
+def overview_figure(tables: Sequence[TaskTable]) -> Figure:
+    """All tasks side by side on one page width, with one legend."""
+    styles = line_styles(tables)
+    columns = min(3, len(tables))
+    rows = -(-len(tables) // columns)
+    with look():
+        figure = new_figure(PAGE, 2.1 * rows + 0.15 * -(-len(styles) // 4) + 0.1)
+        axes = np.atleast_1d(figure.subplots(rows, columns)).ravel()
+        for axis, table in zip(axes, tables, strict=False):
+            (_curves if len(table.budgets) > 1 else _dots)(axis, table, styles)
+        for axis in axes[len(tables) :]:
+            axis.set_axis_off()
+        figure.legend(handles=_handles(tables, styles), loc="outside lower center", ncols=4)
+    return figure
+
+
+def _positions(table: TaskTable) -> dict[Budget, float]:
+    """Number of training labels of each budget, for a logarithmic axis."""
+    places: dict[Budget, float] = {}
+    for budget in table.budgets:
+        counts = [row.cells[budget].n_train for row in table.rows if budget in row.cells]
+        known = [count for count in counts if count == count]
+        places[budget] = max(known) if known else float(budget) if isinstance(budget, int) else float("nan")
+    largest = max((v for v in places.values() if v == v), default=1.0)
+    return {b: (v if v == v else largest * 3) for b, v in places.items()}
+
+
+def _curves(axes: Axes, table: TaskTable, styles: Mapping[str, LineStyle]) -> None:
+    places = _positions(table)
+    for row in table.rows:
+        points = [(places[b], c) for b in table.budgets if (c := row.cells.get(b)) and c.mean is not None]
+        if not points:
+            continue
+        style = styles[row_name(table, row)]
+        x = [place for place, _ in points]
+        banded = [(place, c.interval) for place, c in points if c.interval]
+        if len(banded) > 1:
+            lower, upper = zip(*(interval for _, interval in banded), strict=True)
+            axes.fill_between([p for p, _ in banded], lower, upper, color=style.color, alpha=0.14, linewidth=0)
+        axes.plot(x, [c.score for _, c in points], **_line(style), zorder=3 if style.line == "-" else 2)
+    for entry in table.published:
+        for budget, value in entry.values.items():
+            if budget in places:
+                axes.plot(places[budget], value, "*", color=INK, markersize=5.5, markeredgewidth=0, zorder=4)
+                axes.annotate(entry.mark, (places[budget], value), (3, 2), textcoords="offset points", fontsize=6)
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(FixedLocator(list(places.values())))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_xticklabels([table.column(b).replace(" labels", "").replace(" (", "\n(") for b in places])
+    axes.set(xlabel="training labels", ylabel=table.metric.header, title=table.title)
+    grid(axes)
+
+
+def _dots(axes: Axes, table: TaskTable, styles: Mapping[str, LineStyle]) -> None:
+    """One budget: a row per encoder, best at the top, bars for the intervals."""
+    budget = table.budgets[0]
+    rows = [row for row in table.rows if budget in row.cells and row.cells[budget].mean is not None]
+    rows.sort(key=lambda row: row.cells[budget].score, reverse=table.metric.direction == "min")
+    for y, row in enumerate(rows):
+        style, cell = styles[row_name(table, row)], row.cells[budget]
+        if cell.interval:
+            axes.plot(cell.interval, (y, y), color=style.color, linewidth=1.0, solid_capstyle="butt")
+        axes.plot([cell.score], [y], **{**_line(style), "marker": style.marker or "|"})
+    for entry in table.published:
+        if budget in entry.values:
+            axes.axvline(entry.values[budget], color=GREY, linewidth=0.7, linestyle=":")
+            axes.annotate(
+                entry.mark, (entry.values[budget], 1.0), (1, -6), xycoords=("data", "axes fraction"),
+                textcoords="offset points", fontsize=6,
+            )  # fmt: skip
+    axes.set_yticks(range(len(rows)), [row_name(table, row) for row in rows])
+    axes.set_ylim(-0.6, max(len(rows), 1) - 0.4)
+    axes.set(xlabel=f"{table.metric.header}, {table.column(budget)}", title=table.title)
+    grid(axes)
+
+
+def _line(style: LineStyle) -> dict[str, Any]:
+    return {
+        "color": style.color,
+        "marker": style.marker,
+        "linestyle": style.line,
+        "linewidth": style.width,
+        "markerfacecolor": PAPER if style.hollow else style.color,
+        "markeredgewidth": 0.9,
+    }
+
+
+def _handles(tables: Sequence[TaskTable], styles: Mapping[str, LineStyle]) -> list[Line2D]:
+    handles = [Line2D([], [], label=label, **_line(style)) for label, style in styles.items()]
+    shown = any(budget in table.budgets for table in tables for entry in table.published for budget in entry.values)
+    if shown:
+        star = Line2D([], [], color=INK, marker="*", linestyle="", markersize=5.5, markeredgewidth=0)
+        star.set_label("published, other protocols")
+        handles.append(star)
+    return handles
+
+
+def write_figures(run: Run, report: Report, out: Path) -> list[Path]:
+    """Every figure of a report as PNG (300 dpi) and PDF.
+
+    Returns:
+        `labels_<task>` in one column, `overview` in one page width when there are several tasks, `training` for a
+        pretraining run; empty when the run holds nothing to draw.
+    """
+    paths: list[Path] = []
+    styles = line_styles(report.tables)
+    for table, name in zip(report.tables, table_names(report.tables), strict=True):
+        paths += save(budget_figure(table, styles), out / f"labels_{name}")
+    if len(report.tables) > 1:
+        paths += save(overview_figure(report.tables), out / "overview")
+    curves = training_figure(run.curves.read())
+    if curves is not None:
+        paths += save(curves, out / "training")
+    return paths
+
+
+def table_names(tables: Sequence[TaskTable]) -> list[str]:
+    """File names of tables: the task, with the split and a number where one task has several tables."""
+    names: list[str] = []
+    for table in tables:
+        name = re.sub(r"[^A-Za-z0-9._-]+", "_", table.task)
+        if sum(other.task == table.task for other in tables) > 1:
+            name = f"{name}_{re.sub(r'[^A-Za-z0-9._-]+', '_', table.split) or 'split'}"
+        names.append(name if name not in names else f"{name}_{len(names)}")
+    return names

@@ -1,0 +1,180 @@
+"""What a report is made of, free of any output format."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from wfm_cli.core.evaluation.metrics import METRICS
+
+Budget = int | str
+"""Labels in all (10), `"all"`, or a share as printed in a paper (`"10 %"`)."""
+
+ROLES = {
+    "encoder": "Encoders",
+    "control": "Controls",
+    "baseline": "Classical features",
+    "reference": "References",
+}
+"""Roles of rows in the order in which tables group them, with the heading of the group."""
+
+_DECIMALS = {"%": 1, "dB": 2, "m": 2}
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A measured quantity: its name in the units, how it is printed, and which way is better."""
+
+    name: str
+    unit: str
+    direction: str
+
+    @property
+    def title(self) -> str:
+        """Name for people."""
+        known = METRICS.get(self.name)
+        return known.title if known else self.name.replace("_", " ")
+
+    @property
+    def decimals(self) -> int:
+        """Digits behind the point."""
+        return _DECIMALS.get(self.unit, 3)
+
+    @property
+    def header(self) -> str:
+        """Title with unit, for axes and captions."""
+        return f"{self.title} ({self.unit})" if self.unit else self.title
+
+    def text(self, value: float) -> str:
+        """`value` with the metric's digits; the minus sign is a hyphen, backends may replace it."""
+        return f"{value:.{self.decimals}f}"
+
+    def better(self, a: float, b: float) -> bool:
+        """Whether `a` beats `b`."""
+        return a < b if self.direction == "min" else a > b
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One unit in a table: the primary metric of an encoder at a label budget."""
+
+    mean: float | None = None
+    half: float | None = None
+    """Half width of the t-interval over seeds; None when there are too few seeds or they agree exactly."""
+    boot: tuple[float, float] | None = None
+    """Bootstrap interval over test samples."""
+    seeds: int = 0
+    n_train: float = float("nan")
+    """Mean number of training labels over the seeds."""
+    error: str = ""
+    """Why the unit failed; empty when it did not."""
+    best: bool = False
+    tied: bool = False
+    """Not the best, but its interval overlaps that of the best."""
+
+    @property
+    def score(self) -> float:
+        """The mean, NaN for a failed unit."""
+        return float("nan") if self.mean is None else self.mean
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """The interval that is shown: over seeds where there is one, else over test samples."""
+        if self.mean is not None and self.half is not None:
+            return self.mean - self.half, self.mean + self.half
+        return self.boot
+
+
+@dataclass(frozen=True)
+class Row:
+    """One encoder under one probe."""
+
+    label: str
+    role: str
+    encoder: str
+    pooling: str
+    probe: str
+    dim: int | None
+    cells: dict[Budget, Cell]
+
+
+@dataclass(frozen=True)
+class Published:
+    """Figures of the literature for one task, all of one system, protocol and metric."""
+
+    system: str
+    protocol: str
+    metric: str
+    unit: str
+    source: str
+    values: dict[Budget, float]
+    mark: str
+    """Letter of its footnote."""
+
+
+@dataclass(frozen=True)
+class TaskTable:
+    """All units of one task on one split of one data set."""
+
+    task: str
+    version: int
+    title: str
+    metric: Metric
+    budgets: tuple[Budget, ...]
+    rows: tuple[Row, ...]
+    published: tuple[Published, ...] = ()
+    split: str = ""
+    leak: dict[str, Any] = field(default_factory=dict)
+    n_test: int | None = None
+    n_val: int | None = None
+    classes: tuple[str, ...] = ()
+    data_digest: str = ""
+
+    def section(self, role: str) -> list[Row]:
+        """Rows of one role."""
+        return [row for row in self.rows if row.role == role]
+
+    def cells(self) -> list[Cell]:
+        """Every cell."""
+        return [cell for row in self.rows for cell in row.cells.values()]
+
+    def n_all(self) -> int | None:
+        """Training labels of the budget `all`."""
+        counts = [c.n_train for row in self.rows for b, c in row.cells.items() if b == "all" and c.n_train == c.n_train]
+        return round(max(counts)) if counts else None
+
+    def column(self, budget: Budget) -> str:
+        """Heading of a budget: `10 labels`, `all (1,180)`."""
+        if budget != "all":
+            return f"{budget:,} labels" if isinstance(budget, int) else str(budget)
+        count = self.n_all()
+        return f"all ({count:,})" if count else "all"
+
+
+@dataclass(frozen=True)
+class Pretraining:
+    """Summary of a pretraining run: what it learnt beside what needs no training."""
+
+    facts: tuple[tuple[str, str], ...]
+    """Name and value of the run's facts: model, parameters, steps, throughput ..."""
+    rows: tuple[tuple[str, dict[str, float]], ...]
+    """Reconstruction error in dB on validation data: (system, {"median", "p10", "p90"})."""
+    verdict: str
+    """One sentence that says whether training beats the training-free references."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything that a report says about a run."""
+
+    name: str
+    kind: str
+    status: str
+    recipe: dict[str, Any]
+    versions: dict[str, str]
+    tables: tuple[TaskTable, ...]
+    findings: tuple[str, ...]
+    failures: tuple[tuple[str, str], ...]
+    """(unit key, error)."""
+    units: int
+    pretraining: Pretraining | None = None

@@ -1,0 +1,97 @@
+"""What a pretraining run achieved, beside what needs no training at all."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wfm_cli.core.evaluation.report.model import Pretraining
+from wfm_cli.core.store.run import Run
+
+Columns = Mapping[str, NDArray[np.float64]]
+
+QUANTILE = re.compile(r"(?P<system>.*nmse.*?)(?:_db)?_(?P<quantile>median|p10|p90)")
+"""Column of a reconstruction error in dB: `val_nmse_db_median`, `val_nmse_rank1_db_p90` ..."""
+_REFERENCE = re.compile(r"rank_?(\d+)")
+
+
+def summarise(run: Run) -> Pretraining | None:
+    """Facts, reconstruction table and verdict of a pretraining run; None for a run of another kind."""
+    if run.kind != "pretrain":
+        return None
+    columns = run.curves.read()
+    rows = tuple((system_title(name), values) for name, values in reconstruction(columns, best_row(run, columns)))
+    return Pretraining(facts=tuple(_facts(run, columns)), rows=rows, verdict=_verdict(rows))
+
+
+def best_row(run: Run, columns: Columns) -> int | None:
+    """Row of the kept weights (attribute `best_step`), else None."""
+    step = run.attrs.get("best_step")
+    if step is None or "step" not in columns:
+        return None
+    found = np.flatnonzero(columns["step"] == float(step))
+    return int(found[-1]) if found.size else None
+
+
+def reconstruction(columns: Columns, row: int | None) -> list[tuple[str, dict[str, float]]]:
+    """Quantiles in dB of the model and its training-free references at one row (the last known one by default)."""
+    systems: dict[str, dict[str, float]] = {}
+    for name, values in columns.items():
+        match = QUANTILE.fullmatch(name)
+        value = at(values, row)
+        if match and value is not None:
+            systems.setdefault(match["system"], {})[match["quantile"]] = value
+    return sorted(systems.items(), key=lambda item: (_REFERENCE.search(item[0]) is not None, item[0]))
+
+
+def at(values: NDArray[np.float64], row: int | None) -> float | None:
+    """Value at `row` when it is known there, else the last known value; None when there is none."""
+    if row is not None and row < len(values) and np.isfinite(values[row]):
+        return float(values[row])
+    finite = values[np.isfinite(values)]
+    return float(finite[-1]) if finite.size else None
+
+
+def system_title(name: str) -> str:
+    """`val_nmse` is the model; `val_nmse_rank1` the completion of rank 1, which needs no training."""
+    match = _REFERENCE.search(name)
+    return f"rank-{match[1]} completion (no training)" if match else "this model"
+
+
+def _verdict(rows: tuple[tuple[str, dict[str, float]], ...]) -> str:
+    ours = next((v["median"] for label, v in rows if label == "this model" and "median" in v), None)
+    others = [(v["median"], label) for label, v in rows if label != "this model" and "median" in v]
+    if ours is None or not others:
+        return ""
+    best, label = min(others)
+    gap = abs(ours - best)
+    if ours < best:
+        return f"The model reconstructs {gap:.1f} dB better (median) than {label}, the best training-free reference."
+    return f"A method without training beats the model: {label} is {gap:.1f} dB better (median)."
+
+
+def _facts(run: Run, columns: Columns) -> Iterator[tuple[str, str]]:
+    attrs = run.attrs
+    recipe: Mapping[str, Any] = attrs.get("recipe") or {}
+    model: Mapping[str, Any] = attrs.get("model") or recipe.get("model") or {}
+    if model:
+        yield "model", " ".join(str(model[k]) for k in ("kind", "wiring") if model.get(k))
+    if attrs.get("parameters"):
+        yield "parameters", f"{int(attrs['parameters']):,}"
+    if isinstance(objective := recipe.get("objective"), Mapping):
+        yield "objective", str(objective.get("kind", "")).replace("_", " ")
+    if isinstance(data := recipe.get("data"), Mapping) and data.get("store"):
+        yield "data", str(data["store"]).rstrip("/").rsplit("/", 1)[-1]
+    steps = columns.get("step")
+    if steps is not None and steps.size:
+        yield "steps", f"{int(steps[-1]):,}"
+    if attrs.get("best_step") is not None:
+        yield "best step", f"{int(attrs['best_step']):,}"
+    for name, title, form in (("loss", "training loss", ".4g"), ("samples_per_s", "throughput", ",.0f")):
+        value = at(columns[name], None) if name in columns else None
+        if value is not None:
+            yield title, f"{value:{form}}" + (" samples/s" if name == "samples_per_s" else "")

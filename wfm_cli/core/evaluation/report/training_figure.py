@@ -1,0 +1,81 @@
+"""Training curves of a run: one panel for each kind of quantity."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from wfm_cli.core.evaluation.report.pretraining import QUANTILE, system_title
+from wfm_cli.core.evaluation.report.style import COLUMN, GREY, PAGE, PALETTE, grid, look, new_figure
+
+Columns = Mapping[str, NDArray[np.float64]]
+
+_PANELS = (
+    ("Loss", "loss", r".*loss.*"),
+    ("Reconstruction on validation", "NMSE (dB)", r".*nmse.*"),
+    ("Learning rate", "learning rate", r"lr|learning_rate.*"),
+    ("Gradient norm", "gradient norm", r".*grad.*norm.*"),
+    ("Effective rank", "RankMe", r".*rankme.*"),
+    ("Feature spread", "std per dimension", r".*std.*"),
+    ("Throughput", "samples/s", r".*(samples|items)_per_s.*"),
+)
+_LABELS = {"loss": "training", "val_loss": "validation"}
+_HIDDEN = re.compile(r"step|epoch|rankme_rows|refused_steps|ms_per_step|.*time.*|.*seconds.*|.*memory.*")
+
+
+def training_figure(columns: Columns) -> Figure | None:
+    """Curves over the optimiser step, in one IEEE page width; None when nothing was logged."""
+    panels = _panels(columns)
+    if "step" not in columns or not panels:
+        return None
+    across = min(3, len(panels))
+    rows = -(-len(panels) // across)
+    with look():
+        figure = new_figure(PAGE if across > 1 else COLUMN, 1.75 * rows)
+        axes = np.atleast_1d(figure.subplots(rows, across)).ravel()
+        for axis, (title, label, names) in zip(axes, panels, strict=False):
+            _panel(axis, columns, names)
+            axis.set(title=title, ylabel=label, xlabel="step")
+        for axis in axes[len(panels) :]:
+            axis.set_axis_off()
+    return figure
+
+
+def _panels(columns: Columns) -> list[tuple[str, str, list[str]]]:
+    left = [n for n, v in columns.items() if not _HIDDEN.fullmatch(n) and np.isfinite(v).any()]
+    panels = []
+    for title, label, pattern in _PANELS:
+        names = [name for name in left if re.fullmatch(pattern, name)]
+        left = [name for name in left if name not in names]
+        if names:
+            panels.append((title, label, names))
+    return panels
+
+
+def _panel(axes: Axes, columns: Columns, names: list[str]) -> None:
+    steps = columns["step"]
+    medians = [name for name in names if (m := QUANTILE.fullmatch(name)) and m["quantile"] == "median"]
+    shown = medians or names
+    for index, name in enumerate(shown):
+        known = np.isfinite(columns[name])
+        reference = name in medians and system_title(name) != "this model"
+        color = GREY if reference else PALETTE[index % len(PALETTE)]
+        label = system_title(name).partition(" completion")[0] if medians else _LABELS.get(name, name.replace("_", " "))
+        line = (":", "--")[index % 2] if reference else "-"
+        dots = "." if known.sum() <= 25 and not reference else None
+        axes.plot(steps[known], columns[name][known], line, color=color, label=label, marker=dots)
+        low, high = (columns.get(name.replace("_median", f"_{q}")) for q in ("p10", "p90"))
+        if medians and not reference and low is not None and high is not None:
+            both = np.isfinite(low) & np.isfinite(high)
+            axes.fill_between(steps[both], low[both], high[both], color=color, alpha=0.14, linewidth=0)
+    positive = [columns[name][np.isfinite(columns[name])] for name in shown]
+    if any("loss" in name for name in shown) and all(v.min() > 0 and v.max() > 20 * v.min() for v in positive):
+        axes.set_yscale("log")
+    if len(shown) > 1:
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.3), ncols=3, columnspacing=1.2)
+    grid(axes)

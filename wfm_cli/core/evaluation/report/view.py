@@ -1,0 +1,191 @@
+"""A table as rows of marked text: what every format prints, before any markup."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from wfm_cli.core.evaluation.report.model import ROLES, Budget, Cell, Metric, Published, Row, TaskTable
+
+Style = Literal["", "best", "tied", "muted", "failed"]
+
+
+@dataclass(frozen=True)
+class Text:
+    """One table entry: `value`, then what says how sure it is, or a footnote mark."""
+
+    value: str
+    spread: str = ""
+    """Half width of the t-interval, `0.8` or `<0.1`."""
+    interval: tuple[str, str] | None = None
+    """Bootstrap interval, shown where there is no t-interval."""
+    mark: str = ""
+    """Letter of a footnote."""
+    style: Style = ""
+
+    def plain(self) -> str:
+        """The entry in plain characters."""
+        text = self.value
+        if self.spread:
+            text += f" ±{self.spread}"
+        elif self.interval:
+            text += f" [{self.interval[0]}, {self.interval[1]}]"
+        return text + (f" [{self.mark}]" if self.mark else "")
+
+
+@dataclass(frozen=True)
+class Section:
+    """Rows of one role under a heading."""
+
+    title: str
+    rows: tuple[tuple[Text, ...], ...]
+
+
+@dataclass(frozen=True)
+class View:
+    """A whole table."""
+
+    title: str
+    caption: str
+    columns: tuple[str, ...]
+    sections: tuple[Section, ...]
+    notes: tuple[str, ...]
+    footnotes: tuple[tuple[str, str], ...]
+    """(mark, text) of the published rows."""
+
+
+def view(table: TaskTable) -> View:
+    """Lay out one task: encoders by role as rows, label budgets as columns, published figures below."""
+    probes = {row.probe for row in table.rows if row.role != "reference"} - {"", "majority"}
+    sections = [
+        Section(title, tuple(_line(table, row, show_probe=len(probes) > 1) for row in rows))
+        for role, title in ROLES.items()
+        if (rows := table.section(role))
+    ]
+    beside = [p for p in table.published if _shared_budgets(table, p)]
+    if beside:
+        sections.append(
+            Section("Published (own protocol and metric, see notes)", tuple(_published_line(table, p) for p in beside))
+        )
+    return View(
+        title=table.title,
+        caption=caption(table),
+        columns=("", "dim", *(table.column(budget) for budget in table.budgets)),
+        sections=tuple(sections),
+        notes=tuple(_notes(table)),
+        footnotes=tuple(
+            (p.mark, footnote(p) if p in beside else f"{footnote(p)} {values(p)}") for p in table.published
+        ),
+    )
+
+
+def caption(table: TaskTable) -> str:
+    """What the numbers are: metric with unit, intervals, test samples."""
+    seeds = sorted({cell.seeds for cell in table.cells() if cell.mean is not None})
+    name = table.metric.header
+    text = f"{name[:1].upper()}{name[1:]}, {'lower' if table.metric.direction == 'min' else 'higher'} is better"
+    if any(cell.half is not None for cell in table.cells()):
+        text += f"; mean ± half width of the 95 % t-interval over {_span(seeds)} seeds"
+    if table.n_test:
+        text += f"; {table.n_test:,} test samples"
+    return text
+
+
+def footnote(entry: Published) -> str:
+    """System, metric, protocol and source of published figures."""
+    parts = [entry.system, metric_title(entry), entry.protocol]
+    text = ", ".join(part for part in parts if part)
+    return f"{text} ({entry.source})." if entry.source else f"{text}."
+
+
+def metric_title(entry: Published) -> str:
+    """Name of the metric of published figures."""
+    return Metric(entry.metric, entry.unit, "max").title if entry.metric else ""
+
+
+def values(entry: Published) -> str:
+    """Published figures in words, for budgets that the table has no column for."""
+    amounts = (f"{value:g} {entry.unit}".strip() + f" with {_amount(b)}" for b, value in entry.values.items())
+    return "; ".join(amounts) + "."
+
+
+def leak_sentence(leak: Mapping[str, Any]) -> str:
+    """How near the test users of a split stand to training users, in words; empty when it was not measured."""
+    share, near, middle = leak.get("share"), leak.get("below_m"), leak.get("median_m")
+    if share is None or near is None:
+        return ""
+    text = f"{100 * share:.1f} % of the test users stand nearer than {near:g} m to a training user"
+    return text + (f" (median {middle:.1f} m)" if middle is not None else " (most have none in their place)")
+
+
+def split_sentence(table: TaskTable) -> str:
+    """The split, its leak and its sizes in one sentence; empty when nothing is known."""
+    parts = [f"Split: {table.split}."] if table.split else []
+    leak = leak_sentence(table.leak)
+    if leak:
+        parts.append(f"{leak}.")
+    sizes = [f"{n:,} {name}" for n, name in ((table.n_val, "validation"), (table.n_test, "test")) if n]
+    if sizes:
+        parts.append(f"Samples: {', '.join(sizes)}.")
+    return " ".join(parts)
+
+
+def _line(table: TaskTable, row: Row, *, show_probe: bool) -> tuple[Text, ...]:
+    label = row.label
+    if show_probe and row.probe and row.probe not in label:
+        label += f" ({row.probe})"
+    dim = f"{row.dim:,}" if row.dim else ""
+    return (Text(label), Text(dim, style="muted"), *(_cell(row.cells.get(b), table.metric) for b in table.budgets))
+
+
+def _cell(cell: Cell | None, metric: Metric) -> Text:
+    if cell is None:
+        return Text("–", style="muted")
+    if cell.mean is None:
+        return Text("failed", style="failed")
+    style: Style = "best" if cell.best else "tied" if cell.tied else ""
+    value = metric.text(cell.mean)
+    if cell.half is not None:
+        spread = metric.text(cell.half)
+        tiny = float(spread) == 0
+        return Text(value, spread=f"<{10.0**-metric.decimals:.{metric.decimals}f}" if tiny else spread, style=style)
+    if cell.boot is not None:
+        return Text(value, interval=(metric.text(cell.boot[0]), metric.text(cell.boot[1])), style=style)
+    return Text(value, style=style)
+
+
+def _shared_budgets(table: TaskTable, entry: Published) -> list[Budget]:
+    return [budget for budget in entry.values if budget in table.budgets]
+
+
+def _published_line(table: TaskTable, entry: Published) -> tuple[Text, ...]:
+    cells = (
+        Text(table.metric.text(entry.values[b]), style="muted") if b in entry.values else Text("–", style="muted")
+        for b in table.budgets
+    )
+    return (Text(entry.system, mark=entry.mark), Text(""), *cells)
+
+
+def _notes(table: TaskTable) -> Iterator[str]:
+    cells = table.cells()
+    if any(cell.best for cell in cells):
+        yield "Bold: best of the column. Underlined: its interval overlaps that of the best."
+    if any(cell.mean is not None and cell.half is None and cell.boot for cell in cells):
+        yield "[low, high]: 95 % bootstrap over test samples, where there are fewer than 3 seeds or all agree exactly."
+    if any(cell.mean is not None and cell.seeds == 1 for cell in cells):
+        yield "n=1: a single seed says nothing about the spread over seeds."
+    if any(cell.error for cell in cells):
+        yield f"{sum(bool(cell.error) for cell in cells)} unit(s) failed; see the list of failures."
+    if sentence := split_sentence(table):
+        yield sentence
+
+
+def _amount(budget: Budget) -> str:
+    return f"{budget:,} labels" if isinstance(budget, int) else "all labels" if budget == "all" else f"{budget} labels"
+
+
+def _span(numbers: Sequence[int]) -> str:
+    if not numbers:
+        return "0"
+    return str(numbers[0]) if numbers[0] == numbers[-1] else f"{numbers[0]} to {numbers[-1]}"
