@@ -61,7 +61,7 @@ def embed(
 
     store = open_store(data) if isinstance(data, str | Path) else data
     wanted = np.arange(store.samples) if indices is None else np.asarray(list(indices), dtype=np.int64)
-    return extract(resolve(encoder, store), store, wanted, array=array)
+    return extract(resolve(encoder, store, array=array), store, wanted)
 
 
 def pretrain(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -14,20 +14,24 @@ class ProbeBlock(Strict):
 
     kind: Literal["logistic", "ridge", "knn"] | None = None
     """Probe; by default the task's own (logistic regression for classes, ridge for values)."""
-    labels: tuple[int | Literal["all"], ...] = (10, 50, 200, "all")
-    """Label budgets: so many training labels in all, drawn evenly over the classes."""
+    labels: tuple[Annotated[int, Field(ge=1)] | Literal["all"], ...] = Field((10, 50, 200, "all"), min_length=1)
+    """Label budgets: so many training labels in all, drawn evenly over the classes. Validation labels do not count."""
     seeds: int = Field(5, ge=1)
     """Independent draws of each label budget."""
     seed: int = 0
     """First seed."""
     split: str | None = None
     """Split of the store; its default if left out."""
-    knn_k: tuple[int, ...] = (1, 5, 20)
+    knn_k: tuple[Annotated[int, Field(ge=1)], ...] = (1, 5, 20)
     """Neighbour counts tried on validation."""
-    l2: tuple[float, ...] = (10.0, 1.0, 0.1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
+    knn_distance: Literal["cosine", "euclid"] = "cosine"
+    """How near is measured, on standardised features."""
+    l2: tuple[Annotated[float, Field(gt=0)], ...] = (10.0, 1.0, 0.1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
     """Ridge strengths relative to the mean loss, strong to weak; chosen on validation."""
     bootstrap: int = Field(1000, ge=0)
     """Resamples of the test set for the interval over samples."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where encoders compute; probes always run on the CPU."""
 
 
 class ProbeRecipe(Recipe):
@@ -39,7 +43,9 @@ class ProbeRecipe(Recipe):
     data: str
     """Store."""
     tasks: tuple[str, ...] = Field(min_length=1)
-    """Names of tasks."""
+    """Names of tasks, or task files."""
+    baselines: bool = True
+    """Add the rows that each task asks for (raw input, random init, classical features, naive predictor)."""
     probe: ProbeBlock = ProbeBlock()
     """Probe."""
 
@@ -60,10 +66,10 @@ class BenchmarkRecipe(Recipe):
     data: str
     """Store."""
     tasks: tuple[str, ...] = Field(min_length=1)
-    """Names of tasks."""
+    """Names of tasks, or task files."""
     encoders: tuple[EncoderRow, ...] = Field(min_length=1)
     """The rows under test. The baselines of every task are added by themselves."""
     baselines: bool = True
-    """Add the baselines that each task asks for (raw input, random init, classical features, majority)."""
+    """Add the rows that each task asks for (raw input, random init, classical features, naive predictor)."""
     probe: ProbeBlock = ProbeBlock()
     """Probe shared by all rows."""

@@ -1,0 +1,126 @@
+"""Features that need no training: what every encoder has to beat."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wfm_cli.core.evaluation.source import FeatureSource, Role
+from wfm_cli.core.signal.angle_delay import angle_delay_db, angular_power_db, dft_magnitude
+from wfm_cli.core.signal.power import log_power_db
+from wfm_cli.errors import InputError
+
+if TYPE_CHECKING:
+    from wfm_cli.core.store.reader import Store
+
+Rows = NDArray[Any]
+Features = NDArray[np.float32]
+POWER = "meta/log_power_db"
+"""Power before any normalisation; a store normalised per sample has it nowhere else."""
+VERSION = 1
+"""Raised when a formula below changes."""
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """One kind of features of a channel (B, M, K)."""
+
+    title: str
+    """Words for tables."""
+    features: Callable[[Rows], Features]
+    """From channels to features."""
+    power: bool = False
+    """Whether log power is appended, from `meta/log_power_db` where the store has it."""
+    antennas: int | None = None
+    """Largest array that fits."""
+    role: Role = "baseline"
+    """Role in tables."""
+
+
+def _raw(h: Rows) -> Features:
+    """Real and imaginary parts of every element, (B, 2 M K); real arrays as they are."""
+    flat = np.ascontiguousarray(h).reshape(len(h), -1)
+    parts = flat.view(flat.real.dtype) if np.iscomplexobj(flat) else flat
+    return parts.astype(np.float32, copy=False)
+
+
+def _nothing(h: Rows) -> Features:
+    return np.zeros((len(h), 0), dtype=np.float32)
+
+
+def _blind(h: Rows) -> Features:
+    return np.zeros((len(h), 1), dtype=np.float32)
+
+
+def _spectra(h: Rows) -> Features:
+    """Angular power profile with twice as many bins as antennas, and delay power profile, (B, 2 M + K), in dB."""
+    delay = angular_power_db(h.swapaxes(1, 2), h.shape[2])
+    return np.concatenate([angular_power_db(h, 2 * h.shape[1]), delay], axis=1)
+
+
+def _dft(bins: int) -> Baseline:
+    return Baseline(f"DFT magnitude ({bins} bins)", lambda h: dft_magnitude(h, bins), antennas=bins)
+
+
+def _angular(bins: int) -> Baseline:
+    return Baseline(f"angular power ({bins} bins)", lambda h: angular_power_db(h, bins), antennas=bins)
+
+
+BASELINES: Mapping[str, Baseline] = {
+    "raw": Baseline("raw input", _raw),
+    "log_power": Baseline("log power", _nothing, power=True),
+    "dft_32": _dft(32),
+    "dft_64": _dft(64),
+    "angular_32": _angular(32),
+    "angular_64": _angular(64),
+    "angle_delay": Baseline("angle-delay magnitude", angle_delay_db),
+    "classical": Baseline("angle + delay + log power", _spectra, power=True),
+    "majority": Baseline("naive predictor", _blind, role="reference"),
+}
+"""Every baseline by name."""
+
+
+class BaselineSource(FeatureSource):
+    """Features of a baseline on one store."""
+
+    def __init__(self, name: str, store: Store, array: str = "channel") -> None:
+        if name not in BASELINES:
+            raise InputError(f"baseline:{name}: there is no such baseline", f"choose one of: {', '.join(BASELINES)}")
+        self._baseline = baseline = BASELINES[name]
+        if array not in store.names:
+            raise InputError(f"{store.path}: it has no array {array}", f"its arrays: {', '.join(store.names)}")
+        shape = store.spec(array).shape
+        if (problem := misfit(name, shape)) is not None:
+            raise InputError(
+                f"{store.path}: {array}: {problem}", "choose a baseline that fits (`baseline:raw` always does)"
+            )
+        self.spec, self.name, self.role = f"baseline:{name}", baseline.title, baseline.role
+        self.arrays = (array, POWER) if baseline.power and POWER in store.names else (array,)
+        self.digest = hashlib.sha256(f"{name} {VERSION} {self.arrays}".encode()).hexdigest()
+        probe = np.ones((1, *shape), dtype=store.spec(array).dtype)
+        self.dim = self.extract(probe, *([np.zeros(1)] if len(self.arrays) > 1 else [])).shape[1]
+
+    def extract(self, batch: Rows, *more: Rows) -> Features:
+        """Features (B, D) of channels (B, M, K) and, where the store has it, log power (B,)."""
+        features = self._baseline.features(batch)
+        if not self._baseline.power:
+            return features
+        power = more[0] if more else log_power_db(batch)
+        return np.concatenate([features, power[:, None].astype(np.float32)], axis=1)
+
+
+def misfit(name: str, shape: tuple[int, ...]) -> str | None:
+    """Why baseline `name` cannot be computed on samples of `shape`; None when it can."""
+    if name in ("raw", "majority"):
+        return None
+    if len(shape) != 2:
+        return f"{name} needs channels (antenna, subcarrier), not samples of shape {shape}"
+    most = BASELINES[name].antennas
+    if most is not None and shape[0] > most:
+        return f"{name} cuts off elements of an array of {shape[0]} antennas"
+    return None

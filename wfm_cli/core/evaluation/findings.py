@@ -1,0 +1,93 @@
+"""What a table says in plain words: where training an encoder was not worth it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from wfm_cli.core.evaluation.draws import Budget
+from wfm_cli.core.evaluation.metrics import METRICS, Metric
+
+Attrs = Mapping[str, Any]
+
+
+def findings(units: Sequence[Attrs]) -> list[str]:
+    """One sentence for every task and budget at which a row that needs no training is ahead of every encoder.
+
+    Args:
+        units: Attributes of the units of a run; failed ones are passed over.
+
+    Returns:
+        Sentences in the order of tasks and budgets; empty when encoders lead everywhere or there is none.
+    """
+    groups: dict[tuple[Any, ...], list[Attrs]] = {}
+    for attrs in units:
+        if attrs.get("status") == "ok":
+            groups.setdefault((attrs["task"], attrs.get("split"), _rank(attrs["budget"])), []).append(attrs)
+    return [line for key in sorted(groups, key=str) for line in _group(groups[key])]
+
+
+def _rank(budget: Budget) -> str:
+    """Budgets as text that sorts by size, all labels last."""
+    return "~" if budget == "all" else f"{budget:012d}"
+
+
+def _group(units: Sequence[Attrs]) -> Iterator[str]:
+    metric = METRICS[units[0]["primary"]]
+    encoders = [unit for unit in units if unit["role"] == "encoder"]
+    if not encoders:
+        return
+    best = _first(encoders, metric)
+    ahead = [unit for unit in units if unit["role"] != "encoder" and _better(unit, best, metric)]
+    if not ahead:
+        return
+    ahead.sort(key=lambda unit: _mean(unit, metric), reverse=metric.direction == "max")
+    head, *others = ahead
+    budget = "all labels" if head["budget"] == "all" else f"{head['budget']} labels"
+    certain = "" if _apart(head, best, metric) else ", within their intervals"
+    more = f"; so {'is' if len(others) == 1 else 'are'} {', '.join(str(u['label']) for u in others)}" if others else ""
+    yield (
+        f"{head['task_title']}, {budget}: {head['label']} ({_what(head)}) is ahead of every encoder: {metric.title} "
+        f"{_text(head, metric)} against {_text(best, metric)} of {best['label']}{certain}{more}."
+    )
+
+
+def _what(unit: Attrs) -> str:
+    return {"control": "untrained weights", "reference": "no input at all"}.get(unit["role"], "no training")
+
+
+def _mean(unit: Attrs, metric: Metric) -> float:
+    return float(unit["metrics"][metric.name]["mean"])
+
+
+def _better(a: Attrs, b: Attrs, metric: Metric) -> bool:
+    difference = _mean(a, metric) - _mean(b, metric)
+    return difference > 0 if metric.direction == "max" else difference < 0
+
+
+def _first(units: Sequence[Attrs], metric: Metric) -> Attrs:
+    choose = max if metric.direction == "max" else min
+    return choose(units, key=lambda unit: _mean(unit, metric))
+
+
+def _interval(unit: Attrs, metric: Metric) -> tuple[float, float]:
+    """Over seeds where there are enough of them, else over test samples."""
+    entry = unit["metrics"][metric.name]
+    mean, half = float(entry["mean"]), entry.get("half_width")
+    if half:
+        return mean - half, mean + half
+    boot = entry.get("boot")
+    return (float(boot[0]), float(boot[1])) if boot else (mean, mean)
+
+
+def _apart(a: Attrs, b: Attrs, metric: Metric) -> bool:
+    first, second = _interval(a, metric), _interval(b, metric)
+    return first[0] > second[1] or second[0] > first[1]
+
+
+def _text(unit: Attrs, metric: Metric) -> str:
+    entry = unit["metrics"][metric.name]
+    digits = 1 if metric.unit == "%" else 2
+    half = entry.get("half_width")
+    spread = f" ± {half:.{digits}f}" if half else ""
+    return f"{entry['mean']:.{digits}f}{spread} {metric.unit}"

@@ -1,0 +1,41 @@
+"""What the evaluation knows of an encoder: rows of a store in, one vector per row out."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Role = Literal["encoder", "control", "baseline", "reference"]
+"""`encoder`: under test; `control`: the same with random weights; `baseline`: raw or classical features that need no
+training; `reference`: the naive predictor."""
+
+
+class FeatureSource(ABC):
+    """A frozen map from samples to features.
+
+    Attributes:
+        spec: how the source was named, `RUN.zarr@cls`, `random:RECIPE`, `baseline:raw`.
+        name: words for tables.
+        role: which kind of row it is.
+        pooling: pooling of an encoder, empty for others.
+        digest: SHA-256 of everything that the features depend on besides the samples (weights, pooling, scaling).
+        dim: number of features D.
+        arrays: arrays of the store whose rows `extract` takes, in this order; may be empty.
+        dear: whether features are worth keeping on disk.
+    """
+
+    spec: str
+    name: str
+    role: Role
+    pooling: str = ""
+    digest: str
+    dim: int
+    arrays: tuple[str, ...]
+    dear: bool = False
+
+    @abstractmethod
+    def extract(self, batch: NDArray[Any], *more: NDArray[Any]) -> NDArray[np.float32]:
+        """Features (B, D) of the rows (B, ...) of each of `arrays`."""

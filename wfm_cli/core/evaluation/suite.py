@@ -1,0 +1,257 @@
+"""Plans and runs all units of a probe or a benchmark; results land one by one, and a stopped run goes on by key."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from wfm_cli.core.evaluation.baselines import misfit
+from wfm_cli.core.evaluation.encoders import BASELINE, RANDOM, resolve
+from wfm_cli.core.evaluation.features import cached
+from wfm_cli.core.evaluation.source import FeatureSource
+from wfm_cli.core.evaluation.taskdata import TaskData, load_task_data
+from wfm_cli.core.evaluation.tasks import RANDOM as UNTRAINED
+from wfm_cli.core.evaluation.tasks import Task, load_task
+from wfm_cli.core.evaluation.units import RowFeatures, TableRow, UnitPlan, run_unit
+from wfm_cli.core.recipe.evaluate import BenchmarkRecipe, EncoderRow, ProbeBlock, ProbeRecipe
+from wfm_cli.core.recipe.loading import to_dict
+from wfm_cli.core.store.reader import Store, open_store
+from wfm_cli.core.store.run import Run, refuse_non_empty
+from wfm_cli.errors import InputError, RecipeError, WfmError
+
+AnyRecipe = ProbeRecipe | BenchmarkRecipe
+
+
+@dataclass(frozen=True)
+class Suite:
+    """Everything that is decided before the first unit runs."""
+
+    recipe: AnyRecipe
+    store: Store
+    split: str
+    tasks: tuple[TaskData, ...]
+    rows: tuple[TableRow, ...]
+    units: tuple[UnitPlan, ...]
+
+    @property
+    def leak(self) -> dict[str, Any]:
+        """How far the split lets test users stand beside training users."""
+        return dict(self.store.attrs["splits"]["available"].get(self.split, {}).get("leak") or {})
+
+
+def plan_suite(recipe: AnyRecipe, rows: Sequence[EncoderRow], show: bool = True) -> Suite:
+    """Open and check all that a recipe names; nothing is written and nothing is computed.
+
+    Args:
+        recipe: Probe or benchmark.
+        rows: The encoders under test.
+        show: Whether baselines that are left out are reported.
+
+    Raises:
+        InputError: Store, task, encoder or budget do not exist or do not fit one another.
+    """
+    store = open_store(recipe.data)
+    split = recipe.probe.split or store.default_split
+    tasks = tuple(load_task_data(store, load_task(name), split) for name in dict.fromkeys(recipe.tasks))
+    beside = list(_beside([data.task for data in tasks], rows, store, show)) if recipe.baselines else []
+    table: list[TableRow] = []
+    seen = set()
+    for row in (*rows, *beside):
+        if row.encoder not in seen:
+            source = resolve(row.encoder, store, seed=recipe.probe.seed, device=_device(recipe.probe))
+            table.append(TableRow(row.label or source.name, source))
+        seen.add(row.encoder)
+    return Suite(recipe, store, split, tasks, tuple(table), tuple(_units(tasks, table, recipe.probe)))
+
+
+def run_suite(suite: Suite, out: Path, kind: str, *, resume: bool = False, progress: bool = True) -> Run:
+    """Run the units that are not done yet.
+
+    Args:
+        suite: The plan.
+        out: Folder of the run.
+        kind: `probe` or `benchmark`.
+        resume: Go on in `out`: finished units are kept, failed ones are tried again.
+        progress: Whether split, units and feature extraction are reported on stderr.
+
+    Raises:
+        InputError: `out` is not empty, or (with `resume`) holds something else.
+        WfmError: Some units failed; the others are there.
+    """
+    run = _open(suite, out, kind, resume)
+    run.set_attrs(status="running", complete=False)
+    say = _Voice(progress, len(suite.units))
+    say.opening(suite)
+    try:
+        failed = [plan.key for plan in _work(suite, run, say, progress)]
+    except BaseException:
+        run.set_attrs(status="interrupted")
+        raise
+    run.set_attrs(status="failed" if failed else "complete", complete=not failed)
+    if failed:
+        raise WfmError(
+            f"{out}: {len(failed)} of {len(suite.units)} units failed, the first is {failed[0]}: "
+            f"{run.unit(failed[0]).attrs['error']}",
+            "the other results are there (`wfm report`); the same command with --resume tries the failed ones again",
+        )
+    return run
+
+
+def _work(suite: Suite, run: Run, say: _Voice, progress: bool) -> Iterator[UnitPlan]:
+    """Do what is left, encoder by encoder; yields the units that failed."""
+    common = {
+        "benchmark": suite.recipe.name,
+        "split": suite.split,
+        "split_leak": suite.leak,
+        "data_digest": suite.store.digest,
+    }
+    left = [plan for plan in suite.units if not _done(run, plan)]
+    say.skipped(len(suite.units) - len(left))
+    everything = np.arange(suite.store.samples)
+    used = np.unique(np.concatenate([data.train for data in suite.tasks]))
+    for row, plans in groupby(left, key=lambda plan: plan.row):
+        features: RowFeatures | None = None
+        for plan in plans:
+            attrs = plan.attrs(common)
+            try:
+                if features is None:
+                    features = RowFeatures.of(cached(run, row.source, suite.store, everything, show=progress), used)
+                more, arrays = run_unit(plan, features, suite.recipe.probe)
+            except Exception as error:  # one broken encoder must not cost the results of the others
+                words = " ".join(str(error).split()) or type(error).__name__
+                more, arrays = {"status": "failed", "error": f"{type(error).__name__}: {words}"}, {}
+            run.write_unit(plan.key, {**attrs, **more}, arrays)
+            say.unit(plan, more)
+            if more["status"] == "failed":
+                yield plan
+
+
+def _done(run: Run, plan: UnitPlan) -> bool:
+    return run.has_unit(plan.key) and run.unit(plan.key).attrs.get("status") == "ok"
+
+
+def _open(suite: Suite, out: Path, kind: str, resume: bool) -> Run:
+    """A fresh run, or the one in `out` if it was made by the same recipe from the same data and weights."""
+    digests = {row.source.spec: row.source.digest for row in suite.rows}
+    facts = {
+        "data_digest": suite.store.digest,
+        "encoders": digests,
+        "manifest": [plan.key for plan in suite.units],
+    }
+    recipe = to_dict(suite.recipe)
+    if not resume or not out.exists() or not any(out.iterdir()):
+        refuse_non_empty(out)
+        return Run.create(out, kind, recipe, facts)
+    run = Run.open(out)
+    again = "give the same recipe, or choose another --out"
+    if run.kind != kind:
+        raise InputError(f"{out}: holds a {run.kind} run, not a {kind}", again)
+    changed = sorted(_differences(run.attrs["recipe"], recipe))
+    if changed:
+        raise RecipeError(f"{out}: the recipe has changed since the run began: {', '.join(changed)}", again)
+    if run.attrs["data_digest"] != suite.store.digest:
+        raise InputError(f"{out}: {suite.store.path} holds other data than when the run began", again)
+    for spec, digest in run.attrs["encoders"].items():
+        if digests.get(spec, digest) != digest:
+            raise InputError(f"{out}: {spec} has other weights than when the run began", again)
+    return run
+
+
+def _differences(old: Any, new: Any, path: str = "") -> Iterator[str]:
+    """Dotted keys in which two recipes differ; name and description do not matter."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in {**old, **new}:
+            if path or key not in ("name", "description"):
+                yield from _differences(old.get(key), new.get(key), f"{path}.{key}" if path else key)
+    elif old != new:
+        yield path
+
+
+def _beside(tasks: Sequence[Task], rows: Sequence[EncoderRow], store: Store, show: bool) -> Iterator[EncoderRow]:
+    """The rows that the tasks ask for beside the encoders, as far as they can be computed on this store."""
+    shape = store.spec("channel").shape if "channel" in store.names else ()
+    first = next((row.encoder for row in rows if not row.encoder.startswith((BASELINE, RANDOM))), None)
+    for name in dict.fromkeys(name for task in tasks for name in task.baselines):
+        if name == UNTRAINED:
+            if first is not None:
+                yield EncoderRow(encoder=f"{RANDOM}{first}")
+        elif (problem := misfit(name, shape)) is None:
+            yield EncoderRow(encoder=f"{BASELINE}{name}")
+        elif show:
+            print(f"left out: {problem}", file=sys.stderr)
+
+
+def _device(block: ProbeBlock) -> str:
+    import torch
+
+    if block.device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if block.device == "cuda" and not torch.cuda.is_available():
+        raise InputError("probe.device: cuda is not available on this machine", "use probe.device=auto")
+    return block.device
+
+
+def _units(tasks: Sequence[TaskData], rows: Iterable[TableRow], block: ProbeBlock) -> Iterator[UnitPlan]:
+    """All units, encoder by encoder so that features are needed one encoder at a time."""
+    for number, row in enumerate(rows):
+        for data in tasks:
+            probe = _probe(data.task, row.source, block)
+            for budget in dict.fromkeys(block.labels):
+                # The number keeps rows apart whose labels differ in odd characters alone, and in order.
+                key = f"{data.task.name}.{number:02d}-{_slug(row.label)}.{probe}.{budget}"
+                yield UnitPlan(_slug(key, keep="._"), data, row, probe, budget)
+
+
+def _probe(task: Task, source: FeatureSource, block: ProbeBlock) -> str:
+    if source.role == "reference":
+        return "majority"
+    if task.kind == "values" and block.kind == "logistic":
+        raise InputError(
+            f"probe.kind: logistic regression cannot fit the values of task {task.name}", "use ridge or knn"
+        )
+    return block.kind or ("logistic" if task.kind == "classes" else "ridge")
+
+
+def _slug(text: str, keep: str = "") -> str:
+    return re.sub(rf"[^a-z0-9{re.escape(keep)}]+", "-", text.lower()).strip("-")
+
+
+class _Voice:
+    """What is said on stderr along the way."""
+
+    def __init__(self, enabled: bool, total: int) -> None:
+        self.enabled, self.total, self.done = enabled, total, 0
+
+    def _line(self, text: str) -> None:
+        if self.enabled:
+            print(text, file=sys.stderr, flush=True)
+
+    def opening(self, suite: Suite) -> None:
+        leak = ", ".join(
+            f"{key} {value:g}" if isinstance(value, float) else f"{key} {value}" for key, value in suite.leak.items()
+        )
+        first = suite.tasks[0]
+        sizes = f"{len(first.train)} train, {len(first.val)} val, {len(first.test)} test"
+        self._line(f"split {suite.split}: {sizes}; leak: {leak or 'not measured'}")
+
+    def skipped(self, count: int) -> None:
+        self.done = count
+        if count:
+            self._line(f"{count} of {self.total} units are done already")
+
+    def unit(self, plan: UnitPlan, attrs: dict[str, Any]) -> None:
+        self.done += 1
+        head = f"[{self.done}/{self.total}] {plan.data.task.name}, {plan.row.label}, {plan.probe}, {plan.budget} labels"
+        if attrs["status"] == "failed":
+            return self._line(f"{head}: failed ({attrs['error']})")
+        metric = plan.data.task.metric
+        entry = attrs["metrics"][metric.name]
+        half = "" if entry["half_width"] is None else f" ± {entry['half_width']:.1f}"
+        return self._line(f"{head}: {metric.title} {entry['mean']:.1f}{half} {metric.unit} ({attrs['seconds']:.1f} s)")

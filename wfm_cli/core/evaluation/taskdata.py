@@ -1,0 +1,154 @@
+"""The labels of a task on one store, cut into training, validation and test by one split."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from wfm_cli.core.evaluation.draws import Budget, draw_balanced, draw_uniform
+from wfm_cli.core.evaluation.metrics import ClassPredictions, Predictions, ValuePredictions
+from wfm_cli.core.evaluation.probes.base import Choose, Fitted
+from wfm_cli.core.evaluation.tasks import Task
+from wfm_cli.errors import InputError
+
+if TYPE_CHECKING:
+    from wfm_cli.core.store.reader import Store
+
+Index = NDArray[np.int64]
+_CHUNK_ELEMENTS = 1 << 23  # class scores held at once, 32 MiB
+
+
+@dataclass(frozen=True)
+class TaskData:
+    """One task on one store."""
+
+    task: Task
+    labels: NDArray[Any]
+    """Classes (samples,) int64, or values (samples, k) float64."""
+    classes: tuple[str, ...]
+    """Names of the classes; empty for values."""
+    train: Index
+    """Samples of the store whose labels may be drawn."""
+    val: Index
+    """Samples that choose."""
+    test: Index
+    """Samples that are scored."""
+
+    @property
+    def count(self) -> int:
+        """Number of classes; 0 for values."""
+        return len(self.classes)
+
+    def draws(self, budget: Budget, first_seed: int, seeds: int) -> tuple[NDArray[np.int64], list[int]]:
+        """Training samples (S, n) of a budget, and the seeds that drew them.
+
+        Every training label is one draw, whatever the number of seeds: repeats would be identical.
+        """
+        if budget == "all" or budget >= len(self.train):
+            return self.train[None], [first_seed]
+        numbers = [first_seed + i for i in range(seeds)]
+        if self.count:
+            labels = self.labels[self.train]
+            picks = [draw_balanced(labels, budget, seed) for seed in numbers]
+        else:
+            picks = [draw_uniform(len(self.train), budget, seed) for seed in numbers]
+        return self.train[np.stack(picks)], numbers
+
+    def predict(self, fitted: Fitted, x: torch.Tensor, rows: Index) -> Predictions:
+        """Guesses of a fitted probe for features `x` (m, d) of the samples `rows` (m,)."""
+        columns = self.count or self.labels.shape[1]
+        chunk = max(1, _CHUNK_ELEMENTS // columns)
+        parts = [self._guess(fitted.scores(part)) for part in torch.split(x, chunk)]
+        guesses = torch.cat([best for best, _ in parts], 1).numpy()
+        if not self.count:
+            return ValuePredictions(self.labels[rows], guesses.astype(np.float64))
+        top3 = None
+        if self.count > 3:
+            leading = torch.cat([three for _, three in parts], 1).numpy()
+            top3 = (leading == self.labels[rows][:, None]).any(-1)
+        return ClassPredictions(self.labels[rows], guesses, top3, self.count)
+
+    def _guess(self, scores: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        if not self.count:
+            return scores, scores
+        return scores.argmax(-1), scores.topk(min(3, self.count), -1).indices
+
+    def chooser(self, x: torch.Tensor) -> Choose:
+        """How validation with features `x` (m, d) likes a probe: its primary metric, more is better."""
+        metric = self.task.metric
+        sign = 1.0 if metric.direction == "max" else -1.0
+
+        def choose(fitted: Fitted) -> torch.Tensor:
+            return sign * torch.from_numpy(self.predict(fitted, x, self.val).scores()[metric.name][0])
+
+        return choose
+
+    @cached_property
+    def classes_in_training(self) -> int:
+        """Classes that occur among the training labels."""
+        return len(np.unique(self.labels[self.train])) if self.count else 0
+
+
+def load_task_data(store: Store, task: Task, split: str | None) -> TaskData:
+    """Read and check the labels of a task.
+
+    Raises:
+        InputError: The store lacks the labels, or a part of the split is empty or unfit for the task.
+    """
+    if task.label not in store.names:
+        known = ", ".join(name for name in store.names if name.startswith("labels/")) or "none"
+        raise InputError(f"{store.path}: task {task.name} needs {task.label}", f"labels of this store: {known}")
+    labels = store.read(task.label)
+    named = store.spec(task.label).attrs.get("classes")
+    labelled = np.isfinite(labels).reshape(len(labels), -1).all(1)
+    if task.kind == "classes":
+        labels, names = _as_classes(store, task, labels, named)
+        labelled &= labels >= 0  # a negative class means: not labelled
+    else:
+        labels, names = labels.reshape(len(labels), -1).astype(np.float64), ()
+    parts = store.split(split)
+    train, val, test = (np.flatnonzero(labelled & (parts == code)).astype(np.int64) for code in range(3))
+    name = split or store.default_split
+    for word, part in (("training", train), ("validation", val), ("test", test)):
+        if not len(part):
+            raise InputError(f"{store.path}: split {name} has no {word} sample for task {task.name}", "choose --split")
+    _check_groups(store, task, name, train, test)
+    return TaskData(task, labels, names, train, val, test)
+
+
+def _as_classes(
+    store: Store, task: Task, labels: NDArray[Any], named: Any
+) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    if labels.ndim != 1 or labels.dtype.kind not in "iub":
+        raise InputError(
+            f"{store.path}: {task.label} holds {labels.dtype} {labels.shape[1:]}, not one class per sample"
+        )
+    labels = labels.astype(np.int64)
+    count = task.classes or (len(named) if named else int(labels.max()) + 1)
+    if labels.max() >= count:
+        raise InputError(
+            f"{store.path}: {task.label} holds class {labels.max()}, task {task.name} has classes 0 to {count - 1}"
+        )
+    names = [str(name) for name in named] if named and len(named) == count else [str(i) for i in range(count)]
+    return labels, tuple(names)
+
+
+def _check_groups(store: Store, task: Task, split: str, train: Index, test: Index) -> None:
+    """Refuse to score labels of a group that has no training sample where labels mean something inside groups alone."""
+    if task.within is None or task.within not in store.names:
+        return
+    groups = store.read(task.within)
+    unknown = np.setdiff1d(groups[test], groups[train])
+    if unknown.size:
+        others = [name for name in store.attrs["splits"]["available"] if name != split]
+        hint = f"use another split ({', '.join(others)})" if others else "prepare the store with another split"
+        raise InputError(
+            f"{store.path}: task {task.name}: {task.within} {unknown[0]} is in the test part of split {split} alone, "
+            "and its labels share no frame with training",
+            hint,
+        )

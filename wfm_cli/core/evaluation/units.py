@@ -1,0 +1,175 @@
+"""One unit of a benchmark: one task, one encoder, one probe and one label budget, all seeds together."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from wfm_cli.core.evaluation.draws import Budget
+from wfm_cli.core.evaluation.metrics import METRICS, Predictions, ValuePredictions
+from wfm_cli.core.evaluation.probes.base import Fitted, Shown
+from wfm_cli.core.evaluation.probes.knn import fit_knn
+from wfm_cli.core.evaluation.probes.logistic import fit_logistic
+from wfm_cli.core.evaluation.probes.majority import fit_majority
+from wfm_cli.core.evaluation.probes.principal import Principal
+from wfm_cli.core.evaluation.probes.ridge import fit_ridge
+from wfm_cli.core.evaluation.resampling import bootstrap
+from wfm_cli.core.evaluation.source import FeatureSource
+from wfm_cli.core.evaluation.statistics import t_interval
+from wfm_cli.core.evaluation.taskdata import TaskData
+from wfm_cli.core.recipe.evaluate import ProbeBlock
+
+Attrs = dict[str, Any]
+Arrays = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """One line of a table."""
+
+    label: str
+    """Words for people."""
+    source: FeatureSource
+    """Features."""
+
+
+@dataclass(frozen=True)
+class UnitPlan:
+    """A unit that is to be done."""
+
+    key: str
+    """Name in the run."""
+    data: TaskData
+    """Labels."""
+    row: TableRow
+    """Features."""
+    probe: str
+    """`logistic`, `ridge`, `knn` or `majority`."""
+    budget: Budget
+    """Labels."""
+
+    def attrs(self, common: Mapping[str, Any]) -> Attrs:
+        """What is known before the work begins."""
+        task, source = self.data.task, self.row.source
+        return {
+            **common,
+            "kind": "probe",
+            "task": task.name,
+            "task_version": task.version,
+            "task_title": task.title,
+            "primary": task.primary,
+            "encoder": source.spec,
+            "label": self.row.label,
+            "role": source.role,
+            "pooling": source.pooling,
+            "encoder_digest": source.digest,
+            "dim": source.dim,
+            "probe": self.probe,
+            "budget": self.budget,
+            "n_val": len(self.data.val),
+            "n_test": len(self.data.test),
+            "classes": list(self.data.classes),
+        }
+
+
+@dataclass
+class RowFeatures:
+    """Features of one row for all samples of a store, moved to the mean of the training samples.
+
+    Moving the origin changes nothing for probes that standardise each draw; it spares them the cancellation of large
+    means in float32.
+    """
+
+    x: torch.Tensor
+    """(samples, d) float32."""
+    _axes: dict[bytes, Principal] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, features: NDArray[np.float32], train: NDArray[np.int64]) -> RowFeatures:
+        """Features (samples, d) around the mean of the rows `train`; the array is changed in place."""
+        features -= features[train].mean(0, dtype=np.float64).astype(np.float32)
+        return cls(torch.from_numpy(features))
+
+    def axes(self, rows: NDArray[np.int64], x: torch.Tensor) -> Principal:
+        """Principal axes of the draws `rows` (S, n); those of a whole training part are remembered for other tasks."""
+        if len(rows) > 1:
+            return Principal.of(x)
+        name = rows.tobytes()
+        if name not in self._axes:
+            self._axes = {name: Principal.of(x)}
+        return self._axes[name]
+
+
+def run_unit(plan: UnitPlan, features: RowFeatures, block: ProbeBlock) -> tuple[Attrs, Arrays]:
+    """Fit the probe on every draw, score it on the test samples.
+
+    Args:
+        plan: The unit.
+        features: Features of its row.
+        block: Settings of the probe.
+
+    Returns:
+        Attributes to add to `plan.attrs`, and the arrays of the unit.
+    """
+    started, data = time.perf_counter(), plan.data
+    # The naive predictor is what one says without an encoder: it knows how often each class occurs.
+    budget = "all" if plan.probe == "majority" else plan.budget
+    rows, seeds = data.draws(budget, block.seed, block.seeds)
+    fitted = _fit(plan, features, rows, block)
+    predictions = data.predict(fitted, features.x[torch.from_numpy(data.test)], data.test)
+    scores = {name: values[0] for name, values in predictions.scores().items()}
+    attrs = {
+        "n_train": [rows.shape[1]] * len(seeds),
+        "classes_seen": [len(np.unique(data.labels[draw])) for draw in rows] if data.count else [],
+        "seeds": seeds,
+        "metrics": _summaries(scores, bootstrap(predictions, block.bootstrap, block.seed)),
+        "chosen_l2" if plan.probe in ("logistic", "ridge") else "chosen_k": fitted.chosen,
+        "seconds": round(time.perf_counter() - started, 4),
+        "status": "ok",
+        "error": None,
+    }
+    return attrs, {**{f"metrics/{name}": values for name, values in scores.items()}, **_arrays(predictions)}
+
+
+def _fit(plan: UnitPlan, features: RowFeatures, rows: NDArray[np.int64], block: ProbeBlock) -> Fitted:
+    data = plan.data
+    x = features.x[torch.from_numpy(rows)]
+    y = torch.from_numpy(data.labels[rows])
+    shown = Shown(x, y, data.count, data.chooser(features.x[torch.from_numpy(data.val)]))
+    if plan.probe == "majority":
+        return fit_majority(shown)
+    if plan.probe == "knn":
+        return fit_knn(shown, block.knn_k, block.knn_distance)
+    axes = features.axes(rows, x)
+    if plan.probe == "ridge":
+        return fit_ridge(shown, block.l2, axes)
+    return fit_logistic(shown, block.l2, axes)
+
+
+def _summaries(scores: Mapping[str, NDArray[np.float64]], intervals: Mapping[str, tuple[float, float]]) -> Attrs:
+    summaries = {}
+    for name, values in scores.items():
+        mean, half = t_interval(values)
+        summaries[name] = {
+            "mean": mean,
+            "half_width": None if np.isnan(half) else half,
+            "direction": METRICS[name].direction,
+            "unit": METRICS[name].unit,
+            "boot": list(intervals[name]) if name in intervals else None,
+        }
+    return summaries
+
+
+def _arrays(predictions: Predictions) -> Arrays:
+    if isinstance(predictions, ValuePredictions):
+        return {
+            "predictions": predictions.guesses.astype(np.float32),
+            "labels": predictions.labels.astype(np.float32),
+        }
+    return {"predictions": predictions.guesses.astype(np.int32), "labels": predictions.labels.astype(np.int32)}
