@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from wfm_cli.core.evaluation.baselines import BASELINES
 from wfm_cli.core.evaluation.report.model import ROLES, Budget, Cell, Metric, Report, Row, TaskTable
 from wfm_cli.core.evaluation.report.pretraining import summarise
 from wfm_cli.core.evaluation.report.published import (
@@ -48,6 +47,7 @@ def collect(run: Run, published: PublishedFigures | None = None, findings: Findi
         findings=tuple((findings or _findings)(attrs)) if attrs else (),
         failures=tuple((u.key, str(u.attrs.get("error") or "no reason given")) for u in units if not _ok(u.attrs)),
         units=len(units),
+        planned=len(run.attrs.get("manifest") or units),
         pretraining=summarise(run),
     )
 
@@ -93,8 +93,7 @@ def _tables(units: Sequence[Attrs], recipe: Attrs, published: PublishedFigures) 
             groups[home] += groups.pop(key)
     tasks = list(recipe.get("tasks") or ())
     ordered = sorted(groups.items(), key=lambda item: _place(item[0][0], tasks))
-    encoders = [str(row.get("encoder")) for row in recipe.get("encoders") or () if isinstance(row, Mapping)]
-    return [_table(members, encoders, published) for _, members in ordered]
+    return [_table(members, published) for _, members in ordered]
 
 
 def _place(value: Any, order: Sequence[Any]) -> int:
@@ -102,7 +101,7 @@ def _place(value: Any, order: Sequence[Any]) -> int:
     return order.index(value) if value in order else len(order)
 
 
-def _table(units: Sequence[Attrs], encoders: Sequence[str], published: PublishedFigures) -> TaskTable:
+def _table(units: Sequence[Attrs], published: PublishedFigures) -> TaskTable:
     head = next(filter(_ok, units), units[0])
     name = str(head.get("task", "?"))
     metric = _metric(head)
@@ -118,7 +117,7 @@ def _table(units: Sequence[Attrs], encoders: Sequence[str], published: Published
         title=str(head.get("task_title") or name),
         metric=metric,
         budgets=tuple(budgets),
-        rows=tuple(_marked(sorted(rows.values(), key=lambda row: _row_order(row, encoders)), budgets, metric)),
+        rows=tuple(_marked(sorted(rows.values(), key=_row_order), budgets, metric)),
         published=tuple(group_published(published(name))),
         split=str(head.get("split") or ""),
         leak=dict(head.get("split_leak") or {}),
@@ -148,10 +147,9 @@ def _row(attrs: Attrs) -> Row:
     )
 
 
-def _row_order(row: Row, encoders: Sequence[str]) -> tuple[int, int, int]:
-    """Groups in the order of `ROLES`; inside a group as the recipe lists the encoders and wfm the baselines."""
-    baseline = row.encoder.removeprefix("baseline:").partition("@")[0]
-    return list(ROLES).index(row.role), _place(row.encoder, encoders), _place(baseline, list(BASELINES))
+def _row_order(row: Row) -> int:
+    """Groups in the order of `ROLES`; inside a group the order of the unit keys, which is that of the recipe."""
+    return list(ROLES).index(row.role)
 
 
 def _cell(attrs: Attrs, metric: Metric) -> Cell:

@@ -28,7 +28,7 @@ from wfm_cli.core.evaluation.report.style import (
     new_figure,
     save,
 )
-from wfm_cli.core.evaluation.report.training_figure import training_figure
+from wfm_cli.core.evaluation.report.training_figure import reconstruction_figure, training_figure
 from wfm_cli.core.store.run import Run
 
 
@@ -188,8 +188,8 @@ def write_figures(run: Run, report: Report, out: Path) -> list[Path]:
     """Every figure of a report as PNG (300 dpi) and PDF.
 
     Returns:
-        `labels_<task>` in one column, `overview` in one page width when there are several tasks, `training` for a
-        pretraining run; empty when the run holds nothing to draw.
+        `labels_<task>` in one column, `overview` in one page width when there are several tasks, `training` and
+        `reconstruction` for a pretraining run; empty when the run holds nothing to draw.
     """
     paths: list[Path] = []
     styles = line_styles(report.tables)
@@ -197,6 +197,9 @@ def write_figures(run: Run, report: Report, out: Path) -> list[Path]:
         paths += save(budget_figure(table, styles), out / f"labels_{name}")
     if len(report.tables) > 1:
         paths += save(overview_figure(report.tables), out / "overview")
+    spread = reconstruction_figure(run)
+    if spread is not None:
+        paths += save(spread, out / "reconstruction")
     curves = training_figure(run.curves.read())
     if curves is not None:
         paths += save(curves, out / "training")

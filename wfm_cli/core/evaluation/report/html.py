@@ -13,7 +13,7 @@ from wfm_cli.core.evaluation.report.confusion import best_confusion
 from wfm_cli.core.evaluation.report.html_table import results_table, units_table
 from wfm_cli.core.evaluation.report.model import Pretraining, Report, TaskTable
 from wfm_cli.core.evaluation.report.style import svg
-from wfm_cli.core.evaluation.report.training_figure import training_figure
+from wfm_cli.core.evaluation.report.training_figure import reconstruction_figure, training_figure
 from wfm_cli.core.evaluation.report.view import metric_title, view
 from wfm_cli.core.store.run import Run
 
@@ -58,7 +58,8 @@ def _body(run: Run, report: Report) -> Iterator[str]:
 
 
 def _header(run: Run, report: Report, names: list[str]) -> str:
-    chips = [("run", run.path.name), ("kind", report.kind), ("status", report.status), ("units", str(report.units))]
+    units = f"{report.units} of {report.planned}"
+    chips = [("run", run.path.name), ("kind", report.kind), ("status", report.status), ("units", units)]
     digests = sorted({table.data_digest[:12] for table in report.tables if table.data_digest})
     chips += [("data", digest) for digest in digests]
     shown = "".join(f"<span>{key} <b>{escape(value)}</b></span>" for key, value in chips)
@@ -110,6 +111,11 @@ def _pretraining(run: Run, summary: Pretraining) -> str:
     parts.append("</div>")
     if summary.verdict:
         parts.append(f"<p>{escape(summary.verdict)}</p>")
+    if summary.alarm:
+        parts.append(f'<p class="error">ALARM: {escape(summary.alarm)}</p>')
+    spread = reconstruction_figure(run)
+    if spread is not None:
+        parts.append(_figure(svg(spread), "Share of the validation samples reconstructed at least this well."))
     curves = training_figure(run.curves.read())
     if curves is not None:
         parts.append(_figure(svg(curves), "Training curves.", "wide"))

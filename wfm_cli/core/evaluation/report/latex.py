@@ -42,7 +42,7 @@ def _task(report: Report, table: TaskTable) -> Iterator[str]:
     yield r"\centering"
     yield rf"\caption{{{escape(f'{layout.title}. {layout.caption}')} (wfm {escape(version + digest)}).}}"
     yield rf"\label{{tab:{_slug(report.name)}-{_slug(table.task)}}}"
-    yield r"\small\setlength{\tabcolsep}{4pt}"
+    yield r"\footnotesize\setlength{\tabcolsep}{4pt}"
     yield rf"\begin{{tabular}}{{l{'r' * (len(layout.columns) - 1)}}}"
     yield r"\toprule"
     yield f" & & {_span(table)}" + r" \\"
@@ -99,7 +99,7 @@ def _entry(entry: Text) -> str:
         value += rf" \pm {entry.spread}"
     value = f"${value}$"
     if entry.interval:
-        value += rf" {{\footnotesize $[{entry.interval[0]}, {entry.interval[1]}]$}}"
+        value += rf" {{\scriptsize $[{entry.interval[0]}, {entry.interval[1]}]$}}"
     return rf"\underline{{{value}}}" if entry.style == "tied" else value
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from wfm_cli.core.evaluation.report.model import Pretraining, Report
-from wfm_cli.core.evaluation.report.view import Text, View, view
+from wfm_cli.core.evaluation.report.view import Text, View, status_line, view
 
 
 def text(report: Report) -> str:
     """The report as Markdown; bold is the best of a column, underlined ties with it."""
-    blocks = [f"# {_escape(report.name)}", _status(report)]
+    blocks = [f"# {_escape(report.name)}", _escape(status_line(report))]
     if report.pretraining:
         blocks += _pretraining(report.pretraining)
     for table in report.tables:
@@ -21,11 +21,6 @@ def text(report: Report) -> str:
         blocks += ["## Failed units", "\n".join(f"- `{key}`: {_escape(error)}" for key, error in report.failures)]
     blocks += ["## Provenance", _provenance(report)]
     return "\n\n".join(blocks) + "\n"
-
-
-def _status(report: Report) -> str:
-    ending = "" if report.status == "complete" else f", status: {_escape(report.status)}"
-    return f"{report.kind} run, {report.units} result unit{'' if report.units == 1 else 's'}{ending}"
 
 
 def _task(layout: View) -> Iterator[str]:
@@ -51,8 +46,7 @@ def _pretraining(summary: Pretraining) -> Iterator[str]:
             values = (f"{numbers[q]:.2f}" if q in numbers else "–" for q in ("median", "p10", "p90"))
             lines.append(_row([_escape(label), *values]))
         yield "\n".join(lines)
-    if summary.verdict:
-        yield _escape(summary.verdict)
+    yield from (_escape(text) for text in (summary.verdict, summary.alarm and f"ALARM: {summary.alarm}") if text)
 
 
 def _provenance(report: Report) -> str:

@@ -161,6 +161,8 @@ class Pretraining:
     """Reconstruction error in dB on validation data: (system, {"median", "p10", "p90"})."""
     verdict: str
     """One sentence that says whether training beats the training-free references."""
+    alarm: str = ""
+    """What is wrong with the representation, if anything."""
 
 
 @dataclass(frozen=True)
@@ -177,4 +179,6 @@ class Report:
     failures: tuple[tuple[str, str], ...]
     """(unit key, error)."""
     units: int
+    planned: int
+    """Units that the run set out to make."""
     pretraining: Pretraining | None = None

@@ -24,8 +24,25 @@ def summarise(run: Run) -> Pretraining | None:
     if run.kind != "pretrain":
         return None
     columns = run.curves.read()
-    rows = tuple((system_title(name), values) for name, values in reconstruction(columns, best_row(run, columns)))
-    return Pretraining(facts=tuple(_facts(run, columns)), rows=rows, verdict=_verdict(rows))
+    summary: Mapping[str, Any] = run.attrs.get("summary") or {}
+    found = _final(summary) or reconstruction(columns, best_row(run, columns))
+    rows = tuple((system_title(name), values) for name, values in found)
+    return Pretraining(
+        facts=tuple(_facts(run, columns)),
+        rows=rows,
+        verdict=str(summary.get("verdict") or _verdict(rows)),
+        alarm=str(summary.get("alarm") or ""),
+    )
+
+
+def _final(summary: Mapping[str, Any]) -> list[tuple[str, dict[str, float]]]:
+    """The reconstruction table of a finished run."""
+    table = summary.get("quantiles") or {}
+    return [
+        (name, {q: float(row[q]) for q in ("median", "p10", "p90") if row.get(q) is not None})
+        for name, row in table.items()
+        if row.get("unit") == "dB"
+    ]
 
 
 def best_row(run: Run, columns: Columns) -> int | None:
@@ -88,9 +105,13 @@ def _facts(run: Run, columns: Columns) -> Iterator[tuple[str, str]]:
         yield "data", str(data["store"]).rstrip("/").rsplit("/", 1)[-1]
     steps = columns.get("step")
     if steps is not None and steps.size:
-        yield "steps", f"{int(steps[-1]):,}"
+        planned = attrs.get("steps")
+        yield "steps", f"{int(steps[-1]):,}" + (f" of {int(planned):,}" if planned else "")
     if attrs.get("best_step") is not None:
         yield "best step", f"{int(attrs['best_step']):,}"
+    if attrs.get("device"):
+        count = int(attrs.get("devices") or 1)
+        yield "device", str(attrs["device"]) + (f" x {count}" if count > 1 else "")
     for name, title, form in (("loss", "training loss", ".4g"), ("samples_per_s", "throughput", ",.0f")):
         value = at(columns[name], None) if name in columns else None
         if value is not None:

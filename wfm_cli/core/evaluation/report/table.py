@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text as RichText
 
 from wfm_cli.core.evaluation.report.model import Pretraining, Report
-from wfm_cli.core.evaluation.report.view import Text, View, view
+from wfm_cli.core.evaluation.report.view import Text, View, status_line, view
 
 _STYLES = {"": "", "best": "bold", "tied": "underline", "muted": "dim", "failed": "red"}
 
@@ -22,8 +22,7 @@ def renderable(report: Report) -> Group:
 
 
 def _parts(report: Report) -> Iterator[RenderableType]:
-    status = "" if report.status == "complete" else f"  ({report.status})"
-    yield RichText.assemble((report.name, "bold"), f"  {report.kind} run{status}\n")
+    yield RichText.assemble((report.name, "bold"), f"  {status_line(report)}\n")
     if report.pretraining:
         yield from _pretraining(report.pretraining)
     for table in report.tables:
@@ -78,4 +77,7 @@ def _pretraining(summary: Pretraining) -> Iterator[RenderableType]:
             table.add_row(label, *(f"{numbers[q]:.2f}" if q in numbers else "–" for q in ("median", "p10", "p90")))
         yield table
     if summary.verdict:
-        yield RichText(summary.verdict + "\n")
+        yield RichText(summary.verdict)
+    if summary.alarm:
+        yield RichText(f"ALARM: {summary.alarm}", style="bold red")
+    yield RichText("")

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from wfm_cli.core.evaluation.report.pretraining import QUANTILE, system_title
 from wfm_cli.core.evaluation.report.style import COLUMN, GREY, PAGE, PALETTE, grid, look, new_figure
+from wfm_cli.core.store.run import Run
 
 Columns = Mapping[str, NDArray[np.float64]]
 
@@ -43,6 +44,34 @@ def training_figure(columns: Columns) -> Figure | None:
             axis.set(title=title, ylabel=label, xlabel="step")
         for axis in axes[len(panels) :]:
             axis.set_axis_off()
+    return figure
+
+
+def reconstruction_figure(run: Run) -> Figure | None:
+    """Distribution over validation samples of the error of masked tokens: the model and its training-free references.
+
+    Returns:
+        One column wide; None when the run kept no errors by sample (unit `validation`).
+    """
+    if not run.has_unit("validation"):
+        return None
+    unit = run.unit("validation")
+    names = sorted(name for name in unit.attrs.get("quantiles") or () if name.startswith("nmse"))
+    if not names:
+        return None
+    with look():
+        figure = new_figure(COLUMN, 2.3)
+        axes = figure.subplots()
+        for index, name in enumerate(names):
+            values = np.sort(10 * np.log10(np.maximum(unit.array(name), 1e-30)))
+            share = 100 * np.arange(1, values.size + 1) / values.size
+            model = system_title(name) == "this model"
+            color, width, line = (PALETTE[0], 1.6, "-") if model else (GREY, 1.0, ("--", ":")[index % 2])
+            label = system_title(name).partition(" completion")[0]
+            axes.step(values, share, line, where="post", label=label, color=color, linewidth=width)
+        axes.set(xlabel="NMSE of masked tokens (dB)", ylabel="validation samples (%)", ylim=(0, 100))
+        axes.legend(loc="lower right")
+        grid(axes)
     return figure
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from wfm_cli.core.evaluation.report.model import ROLES, Budget, Cell, Metric, Published, Row, TaskTable
+from wfm_cli.core.evaluation.report.model import ROLES, Budget, Cell, Metric, Published, Report, Row, TaskTable
 
 Style = Literal["", "best", "tied", "muted", "failed"]
 
@@ -78,6 +78,15 @@ def view(table: TaskTable) -> View:
             (p.mark, footnote(p) if p in beside else f"{footnote(p)} {values(p)}") for p in table.published
         ),
     )
+
+
+def status_line(report: Report) -> str:
+    """Kind of run, how many units it holds, and whether it is finished."""
+    text = f"{report.kind} run"
+    if report.units or report.planned:
+        count = f"{report.units} of {report.planned}" if report.planned > report.units else str(report.units)
+        text += f", {count} result unit{'' if report.units == 1 else 's'}"
+    return text if report.status == "complete" else f"{text}, status: {report.status}"
 
 
 def caption(table: TaskTable) -> str:
