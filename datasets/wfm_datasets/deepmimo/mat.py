@@ -155,7 +155,7 @@ def _check_values(file: Path, values: NDArray[np.float32], user: NDArray[np.inte
 
 
 def _load(file: Path, names: tuple[str, ...]) -> dict[str, NDArray[Any]]:
-    """Variables of a MATLAB v5 file; whatever scipy cannot decode becomes one line."""
+    """All variables of a MATLAB v5 file, `names` among them; whatever scipy cannot decode becomes one line."""
     with file.open("rb") as stream:
         head = stream.read(128)
     if head.startswith((b"MATLAB 7.3", _HDF5)):
@@ -165,7 +165,7 @@ def _load(file: Path, names: tuple[str, ...]) -> dict[str, NDArray[Any]]:
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # scipy warns of unreadable variables and puts text in their place
         try:
-            data: dict[str, NDArray[Any]] = loadmat(file, variable_names=names)
+            data: dict[str, NDArray[Any]] = loadmat(file)
         except Exception as error:  # scipy raises nearly anything on a truncated file
             raise damaged(file, error or type(error).__name__) from error
     for name in names:

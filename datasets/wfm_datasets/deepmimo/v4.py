@@ -124,13 +124,13 @@ def _check_array(file: Path, key: str, points: int) -> None:
 
 def _decode(file: Path, key: str) -> NDArray[Any]:
     array: NDArray[Any]
-    if file.suffix == ".mat":
-        array = loadmat(file, variable_names=[key])[key]
-    elif file.suffix == ".npz":
-        with np.load(file, allow_pickle=False) as archive:
-            array = archive[key]
-    else:
-        array = np.load(file, allow_pickle=False)
+    with file.open("rb") as stream:  # NumPy forgets to close a damaged file that it opened itself
+        if file.suffix == ".mat":
+            array = loadmat(stream, variable_names=[key])[key]
+        elif file.suffix == ".npz":
+            array = np.load(stream, allow_pickle=False)[key]
+        else:
+            array = np.load(stream, allow_pickle=False)
     return array
 
 

@@ -71,5 +71,5 @@ def _relative_db(power: NDArray[np.floating]) -> NDArray[np.float32]:
     """10 log10 of power over the sample's maximum, cut off at FLOOR_DB; zeros become FLOOR_DB."""
     peak = power.max(axis=1, keepdims=True)
     ratio = power / np.where(peak > 0, peak, 1.0)
-    level: NDArray[np.float32] = (10 * np.log10(np.maximum(ratio, 10 ** (FLOOR_DB / 10)))).astype(np.float32)
-    return level
+    level: NDArray[np.float64] = 10 * np.log10(np.maximum(ratio, np.finfo(np.float32).tiny))
+    return np.maximum(level, FLOOR_DB).astype(np.float32)

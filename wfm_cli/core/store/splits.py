@@ -47,8 +47,8 @@ def spatial_split(
 ) -> Split:
     """Square blocks of users, each whole in one part.
 
-    Within every place the blocks are shuffled, and each goes to the part that it leaves furthest from its share; a place
-    of three blocks or more has users in every part.
+    Within every place the blocks are shuffled, and each goes to the part that lacks most users; a place of three blocks
+    or more has users in every part.
 
     Args:
         position_m: User positions (n, 2 or 3); the first two coordinates count, metres.
@@ -72,7 +72,7 @@ def spatial_split(
 
 
 def _fill(sizes: NDArray[np.integer], order: NDArray[np.integer], fractions: Fractions) -> Split:
-    """Part of every block: blocks in the given order, each to the part whose share it would fill least."""
+    """Part of every block: blocks in the given order, each to the part that lacks most of its share."""
     wanted = np.asarray(fractions) * sizes.sum()
     have = np.zeros(3)
     part = np.empty(len(sizes), np.uint8)
@@ -80,8 +80,7 @@ def _fill(sizes: NDArray[np.integer], order: NDArray[np.integer], fractions: Fra
         may = wanted > 0
         if np.count_nonzero(may & (have == 0)) >= left:
             may &= have == 0
-        filled = (have + sizes[block] / 2) / np.where(may, wanted, 1.0)
-        chosen = int(np.argmin(np.where(may, filled, np.inf)))
+        chosen = int(np.argmax(np.where(may, wanted - have, -np.inf)))
         have[chosen] += sizes[block]
         part[block] = chosen
     return part
