@@ -16,20 +16,25 @@ Builders describe their arrays with `ArraySpec` and `BuildPlan` and implement th
 """
 
 from wfm_cli.core.store.build import BUILDERS, Builder, BuildPlan, load_builder
+from wfm_cli.core.store.loader import Batch, BatchLoader
 from wfm_cli.core.store.parts import Status, finalise, init, load, run, status
 from wfm_cli.core.store.reader import Store, open_store
 from wfm_cli.core.store.rows import RowReader
 from wfm_cli.core.store.schema import FORMAT_VERSION, ArraySpec
+from wfm_cli.core.store.verify import VerifyReport, verify
 
 __all__ = [
     "BUILDERS",
     "FORMAT_VERSION",
     "ArraySpec",
+    "Batch",
+    "BatchLoader",
     "BuildPlan",
     "Builder",
     "RowReader",
     "Status",
     "Store",
+    "VerifyReport",
     "finalise",
     "init",
     "load",
@@ -37,4 +42,5 @@ __all__ = [
     "open_store",
     "run",
     "status",
+    "verify",
 ]

@@ -114,7 +114,7 @@ def data_digest(plan: StoredPlan, records: Mapping[str, Sequence[Mapping[str, JS
 
 def _splits(plan: StoredPlan, out: Path) -> dict[str, JSON]:
     """Complete what the builder says about its splits (default, leaks) with the counts of every part."""
-    from wfm_cli.core.store.rows import read_whole  # reading belongs to another layer; needed for these columns alone
+    from wfm_cli.core.store.direct import read_whole  # reading belongs to another layer; needed for these columns alone
 
     given = plan.attrs.get("splits", {})
     available = {}

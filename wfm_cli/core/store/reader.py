@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from wfm_cli.core.store.direct import open_rows, read_whole
 from wfm_cli.core.store.files import read_json
 from wfm_cli.core.store.finish import PARTS, read_group
-from wfm_cli.core.store.rows import RowReader, open_rows, read_whole
+from wfm_cli.core.store.rows import RowReader
 from wfm_cli.core.store.schema import JSON, ArraySpec
 from wfm_cli.core.store.shards import NotMappable, map_array
 from wfm_cli.errors import InputError, StoreError

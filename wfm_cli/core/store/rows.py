@@ -1,22 +1,9 @@
-"""Reads arbitrary rows of an array: straight from the files where rows lie plainly, through zarr otherwise.
-
-Three ways, one interface; `RowReader.how` says which:
-
-- `preadv`: every run of consecutive rows is one system call that writes into the batch. No zarr, no event loop, no
-  lock; descriptors belong to a process, so a reader survives a fork.
-- `zarr`: blocks of rows are decoded by zarr and kept in a bounded cache (compressed arrays, arrays of other writers).
-- `memory`: the array lies in memory.
-"""
+"""Reads arbitrary rows of an array. Three ways, one interface; `RowReader.how` says which."""
 
 from __future__ import annotations
 
-import errno
-import os
-import resource
 from abc import ABC, abstractmethod
 from collections import OrderedDict
-from collections.abc import Iterable
-from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -24,7 +11,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wfm_cli.core.store.shards import NotMappable, ShardMap, map_array
 from wfm_cli.errors import StoreError
 
 Rows = NDArray[Any]
@@ -32,6 +18,17 @@ Index = NDArray[np.int64]
 
 _PIECE = 1 << 20
 """Rows asked for at a time when a whole array is read."""
+_POOL = 64 << 20
+_ALIGNMENT = 64
+"""A row copied to an address that is no multiple of 64 takes up to twice as long on AMD processors."""
+
+
+def aligned_empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Rows:
+    """Like `np.empty`, beginning at a cache line: NumPy's own large arrays never do."""
+    size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    raw = np.empty(size + _ALIGNMENT, np.uint8)
+    start = -raw.ctypes.data % _ALIGNMENT
+    return raw[start : start + size].view(dtype).reshape(shape)
 
 
 class RowReader(ABC):
@@ -41,9 +38,9 @@ class RowReader(ABC):
     """
 
     how: str
-    """`preadv`, `zarr` or `memory`."""
+    """`preadv`: straight from the shard files; `zarr`: decoded by zarr, block by block; `memory`: from memory."""
     why: str = ""
-    """Why rows cannot be read straight from the files; empty when they are."""
+    """Why rows cannot be read straight from the files; empty when they can."""
     shape: tuple[int, ...]
     """(samples, *row)"""
     dtype: np.dtype[Any]
@@ -69,19 +66,19 @@ class RowReader(ABC):
         if rows.size and (rows.min() < 0 or rows.max() >= self.shape[0]):
             raise IndexError(f"row numbers must lie in [0, {self.shape[0]})")
         if out is None:
-            out = np.empty((rows.size, *self.shape[1:]), self.dtype)
+            out = aligned_empty((rows.size, *self.shape[1:]), self.dtype)
         elif out.dtype != self.dtype or out.shape[1:] != self.shape[1:] or not out.flags.c_contiguous:
             raise ValueError(f"out must be C-contiguous {self.dtype} of rows {self.shape[1:]}")
-        out = out[: rows.size]
-        if len(out) < rows.size:
+        elif len(out) < rows.size:
             raise ValueError(f"out has {len(out)} rows, {rows.size} are needed")
+        out = out[: rows.size]
         if rows.size:
             self._fill(rows, out)
         return out
 
     def whole(self) -> Rows:
         """All rows."""
-        out = np.empty(self.shape, self.dtype)
+        out = aligned_empty(self.shape, self.dtype)
         for start in range(0, len(self), _PIECE):
             stop = min(start + _PIECE, len(self))
             self.take(np.arange(start, stop), out[start:stop])
@@ -109,8 +106,8 @@ class MemoryRows(RowReader):
 
     how = "memory"
 
-    def __init__(self, data: Rows) -> None:
-        self.data = data
+    def __init__(self, data: Rows, why: str = "") -> None:
+        self.data, self.why = data, why
         self.shape, self.dtype = data.shape, data.dtype
 
     def _fill(self, rows: Index, out: Rows) -> None:
@@ -121,125 +118,23 @@ class MemoryRows(RowReader):
         """Nothing to give back: the array belongs to whoever holds the reader."""
 
 
-class ShardRows(RowReader):
-    """Rows of an array whose files hold them plainly."""
-
-    how = "preadv"
-
-    def __init__(self, layout: ShardMap) -> None:
-        self.layout = layout
-        self.shape, self.dtype = layout.shape, layout.dtype
-        self._chunk_offsets = np.full((layout.files, layout.chunks), -1, np.int64)
-        self._descriptors: dict[int, NDArray[np.int32]] = {}
-
-    def __reduce__(self) -> tuple[type[ShardRows], tuple[ShardMap]]:
-        return ShardRows, (self.layout,)
-
-    def _fill(self, rows: Index, out: Rows) -> None:
-        size = self.layout.row_bytes
-        shard, inside = np.divmod(rows, self.layout.rows_per_shard)
-        descriptors = self._open(shard)[shard]
-        chunk, within = np.divmod(inside, self.layout.rows_per_chunk)
-        offsets = self._chunk_offsets[shard, chunk]
-        absent = offsets < 0
-        offsets += within * size
-        if absent.any():
-            # Chunks that another writer left out because they hold nothing but the fill value.
-            out[absent] = self._fill_value()
-            offsets[absent] = -1 - size * np.arange(absent.sum())
-        first = np.ones(len(rows), bool)
-        first[1:] = (descriptors[1:] != descriptors[:-1]) | (offsets[1:] - offsets[:-1] != size)
-        starts = np.flatnonzero(first & ~absent)
-        ends = np.append(np.flatnonzero(first), len(rows))
-        ends = ends[np.searchsorted(ends, starts, side="right")]
-        view = out.reshape(-1).view(np.uint8).data
-        edges = zip((starts * size).tolist(), (ends * size).tolist(), strict=True)
-        targets = [(view[start:end],) for start, end in edges]
-        places = descriptors[starts].tolist(), targets, offsets[starts].tolist()
-        if sum(map(os.preadv, *places)) != int((ends - starts).sum()) * size:
-            self._fill_slowly(zip(shard[starts].tolist(), *places, strict=True))
-
-    def _fill_slowly(self, runs: Iterable[tuple[int, int, tuple[memoryview], int]]) -> None:
-        """Read again, run by run: a call may stop short (2 GiB at most), or a file is cut off."""
-        for shard, descriptor, (target,), offset in runs:
-            while target:
-                got = os.preadv(descriptor, [target], offset)
-                if not got:
-                    raise StoreError(f"{self.layout.file(shard)}: is cut off", "copy the file again, or prepare again")
-                target, offset = target[got:], offset + got
-
-    def _fill_value(self) -> Any:
-        fill = self.layout.fill
-        return complex(*map(float, fill)) if self.dtype.kind == "c" else np.array(fill, self.dtype)
-
-    def _open(self, shards: Index) -> NDArray[np.int32]:
-        """This process's descriptor table with at least `shards` open."""
-        table = self._descriptors.get(os.getpid())
-        if table is None:
-            table = self._descriptors.setdefault(os.getpid(), np.full(self.layout.files, -1, np.int32))
-        if (table[shards] < 0).any():
-            for shard in np.unique(shards[table[shards] < 0]).tolist():
-                table[shard] = self._open_one(shard)
-        return table
-
-    def _open_one(self, shard: int) -> int:
-        path = self.layout.file(shard)
-        try:
-            descriptor = _open_many(path)
-        except FileNotFoundError as error:
-            raise StoreError(f"{path}: shard file is missing", "copy the store again, or prepare it again") from error
-        except OSError as error:
-            raise StoreError(f"{path}: cannot be opened ({error.strerror})") from error
-        try:
-            index = self.layout.index(shard, lambda n, at: os.pread(descriptor, n, at), os.fstat(descriptor).st_size)
-        except BaseException:
-            os.close(descriptor)
-            raise
-        self._chunk_offsets[shard] = index[:, 0]
-        return descriptor
-
-    def close(self) -> None:
-        """Close the descriptors of this process."""
-        table = self._descriptors.pop(os.getpid(), None)
-        for descriptor in [] if table is None else table[table >= 0].tolist():
-            os.close(descriptor)
-
-    def __del__(self) -> None:
-        with suppress(Exception):  # the interpreter may be going down
-            self.close()
-
-
-def _open_many(path: Path) -> int:
-    try:
-        return os.open(path, os.O_RDONLY)
-    except OSError as error:
-        if error.errno != errno.EMFILE:
-            raise
-    # A store of thousands of shards: use all the descriptors that the system grants.
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == hard:
-        raise StoreError(f"{path}: too many open files", "raise the limit (ulimit -n), or prepare with larger shards")
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return os.open(path, os.O_RDONLY)
-
-
 class ZarrRows(RowReader):
     """Rows of any array that zarr can decode, in blocks of whole chunks held in a bounded cache."""
 
     how = "zarr"
 
-    def __init__(self, path: Path, why: str, cache_bytes: int = 64 << 20) -> None:
+    def __init__(self, path: Path, why: str) -> None:
         import zarr
 
         self.path, self.why = path, why
         self._array = zarr.open_array(path, mode="r")
         self.shape, self.dtype = self._array.shape, np.dtype(self._array.dtype)
-        row = int(np.prod(self.shape[1:], dtype=np.int64)) * self.dtype.itemsize
+        row = max(1, int(np.prod(self.shape[1:], dtype=np.int64)) * self.dtype.itemsize)
         chunk = self._array.chunks[0]
-        self.block = chunk * max(1, -(-(1 << 20) // (chunk * row)))
-        """Rows decoded at a time: whole chunks, at least 1 MiB."""
-        self.cached_blocks = max(2, cache_bytes // (self.block * row))
-        """Blocks kept; the least recently used one goes first."""
+        self.block = chunk * max(1, (1 << 20) // (chunk * row))
+        """Rows decoded at a time: whole chunks of about 1 MiB together."""
+        self.pool = max(2, _POOL // (self.block * row))
+        """Blocks of 64 MiB together: what a chunk-shuffled order mixes. Twice as many are kept in the cache."""
         self._cache: OrderedDict[int, Rows] = OrderedDict()
 
     def __reduce__(self) -> tuple[type[ZarrRows], tuple[Path, str]]:
@@ -264,25 +159,10 @@ class ZarrRows(RowReader):
             stop = min(start + self.block, len(self))
             raise StoreError(f"{self.path}: rows {start} to {stop} cannot be decoded ({error})") from error
         self._cache[number] = rows
-        while len(self._cache) > self.cached_blocks:
+        while len(self._cache) > 2 * self.pool:
             self._cache.popitem(last=False)
         return rows
 
     def close(self) -> None:
         """Empty the cache."""
         self._cache.clear()
-
-
-def open_rows(path: Path) -> RowReader:
-    """The fastest reader for the array at `path`."""
-    try:
-        layout = map_array(path)
-    except NotMappable as error:
-        return ZarrRows(path, str(error))
-    return ShardRows(layout) if layout.codec == "none" else ZarrRows(path, f"codec {layout.codec}")
-
-
-def read_whole(path: Path) -> Rows:
-    """All rows of the array at `path`."""
-    with open_rows(path) as reader:
-        return reader.whole()
