@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -59,13 +59,18 @@ def extract(
     return features
 
 
+def cache_name(source: str, store: str, arrays: Sequence[str], indices: NDArray[np.int64]) -> str:
+    """Name under which a run keeps features: a digest of what they depend on (digests of source and store, rows)."""
+    return digest([source, store, list(arrays), digest(indices.tolist())])[:32]
+
+
 def cached(
     run: Run, source: FeatureSource, store: Store, indices: NDArray[np.int64], *, show: bool = False
 ) -> NDArray[np.float32]:
     """Like `extract`, but features that are dear to compute are stored in the run and read back the next time."""
     if not source.dear:
         return extract(source, store, indices, show=show)
-    name = digest([source.digest, store.digest, list(source.arrays), digest(indices.tolist())])[:32]
+    name = cache_name(source.digest, store.digest, source.arrays, indices)
     values = run.cached(name, lambda: extract(source, store, indices, show=show))
     return np.asarray(values, dtype=np.float32)
 
