@@ -245,7 +245,7 @@ def test_embedded_scenarios():
 def test_through_the_store_engine(folders, tmp_path):
     recipe = PrepareRecipe(source=DeepMIMOSource(scenarios=folders, **SMALL))
     parts.run(recipe, tmp_path / "s.zarr", progress=False)
-    assert verify(tmp_path / "s.zarr").problems == []
+    assert not verify(tmp_path / "s.zarr").problems
     store = open_store(tmp_path / "s.zarr")
     plan, rows = planned(*folders)
     assert (store.kind, store.samples, store.default_split) == ("channel", plan.samples, "city")
