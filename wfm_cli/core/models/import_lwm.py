@@ -77,9 +77,7 @@ def _read(file: Path) -> Mapping[str, Tensor]:
         raise InputError(f"{file}: no such checkpoint file", "name the .pth file of an official LWM checkpoint")
     with file.open("rb") as stream:
         if stream.read(len(_LFS)) == _LFS:
-            raise InputError(
-                f"{file}: a Git LFS pointer, not the checkpoint itself", "run `git lfs pull` or download it"
-            )
+            raise InputError(f"{file}: a Git LFS pointer, not the checkpoint itself", _HINT)
     try:
         loaded = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:

@@ -259,8 +259,9 @@ class LWMEncoder(MaskedEncoder):
         if torch.is_grad_enabled() or values.device.type != "cpu":
             return self._run(values, position, plans)
         size = max(1, _CHUNK_TOKENS // values.shape[1])
-        positions = position.split(size) if position.ndim == 3 else [position] * (values.shape[0] // size + 1)
-        return torch.cat([self._run(v, p, plans) for v, p in zip(values.split(size), positions, strict=False)])
+        parts = [slice(start, start + size) for start in range(0, values.shape[0], size)]
+        shared = position.ndim == 2
+        return torch.cat([self._run(values[part], position if shared else position[part], plans) for part in parts])
 
     def _run(self, values: Tensor, position: Tensor, plans: tuple[HeadPlan | None, ...]) -> Tensor:
         x: Tensor = self.embedding(values, position)

@@ -34,13 +34,13 @@ def attend(qkv: Tensor, backend: str = "auto") -> Tensor:
         if backend in ("auto", "native") and native.applies(qkv):
             return native.attention(qkv)
         query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)
-        mixed = _math(query, key, value) if backend == "math" else _sdpa(query, key, value)
-    return mixed.transpose(1, 2).flatten(2)
+        mixed: Tensor = _math(query, key, value) if backend == "math" else _sdpa(query, key, value)
+    return torch.flatten(mixed.transpose(1, 2), 2)
 
 
 def _math(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     scores = query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5
-    return scores.softmax(-1) @ value
+    return torch.matmul(scores.softmax(-1), value)
 
 
 def _sdpa(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -76,6 +76,6 @@ class SelfAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Mix tokens: (B, N, D) -> (B, N, D)."""
-        qkv = self.qkv(x).unflatten(-1, (3, self.heads, self.head_dim))
+        qkv = self.qkv(x).view(*x.shape[:2], 3, self.heads, self.head_dim)
         mixed: Tensor = self.out(attend(qkv, self.backend))
         return mixed

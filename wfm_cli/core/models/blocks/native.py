@@ -44,7 +44,7 @@ def available() -> bool:
     if os.environ.get("WFM_NATIVE") == "0":
         return False
     try:
-        torch.ops.load_library(str(_library()))
+        torch.ops.load_library(str(_library()))  # type: ignore[no-untyped-call]
         _register()
     except (OSError, RuntimeError, subprocess.SubprocessError) as error:
         log.info("compiled attention is not available, torch's own is used: %s", error)

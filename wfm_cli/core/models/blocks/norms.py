@@ -13,8 +13,8 @@ class StdNorm(nn.Module):
 
     Two things set it apart from `nn.LayerNorm`: the standard deviation is the unbiased one, and epsilon is added to the
     deviation instead of the variance. Both are reproduced with the fused kernel: it normalises with the biased
-    deviation, and a factor per token, s_biased / (s_unbiased + 1e-6), makes up for the rest. The factor takes no part in
-    the gradient, which is off by at most epsilon / std in relative terms (by less than float32 rounding for std > 8).
+    deviation, and a factor per token, s_biased / (s_unbiased + 1e-6), makes up for the rest. The factor takes no part
+    in the gradient, which is off by at most epsilon / std in relative terms.
     """
 
     epsilon = 1e-6
@@ -34,6 +34,6 @@ class StdNorm(nn.Module):
         return torch.addcmul(self.bias, scaled, 1.0 / (inverse * (unbiased + self.epsilon)))
 
     def radius(self) -> float:
-        """Upper bound of the Euclidean norm of the output, for any input: the normalised vector has at most sqrt(D-1)."""
+        """Upper bound of the norm of an output token for any input; the normalised vector has at most sqrt(D - 1)."""
         width = self.alpha.numel()
         return float(self.alpha.double().abs().max()) * math.sqrt(width - 1) + float(self.bias.double().norm())

@@ -11,6 +11,7 @@ a bound on the input, never guessed from data.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -47,7 +48,7 @@ class HeadPlan:
         if not self.live:
             return shared.expand_as(x)
         depth = self.out_weight.shape[1] // self.live
-        qkv = F.linear(x, self.qkv_weight, self.qkv_bias).unflatten(-1, (3, self.live, depth))
+        qkv = F.linear(x, self.qkv_weight, self.qkv_bias).view(*x.shape[:2], 3, self.live, depth)
         return F.linear(attend(qkv, backend), self.out_weight) + shared
 
 
@@ -61,8 +62,9 @@ def logit_spread(layer: SelfAttention, radius: float) -> Tensor:
     """
     query, key, _ = _per_head(layer.qkv.weight.detach().double(), layer)
     bias = layer.qkv.bias.detach().double().view(3, layer.heads, layer.head_dim)[0]
-    size = query.flatten(1).norm(dim=1) * radius + bias.norm(dim=1)
-    return size * key.flatten(1).norm(dim=1) * 2 * radius * layer.head_dim**-0.5
+    query_norm = torch.linalg.vector_norm(query, dim=(1, 2)) * radius + torch.linalg.vector_norm(bias, dim=1)
+    factor = 2 * radius / math.sqrt(layer.head_dim)
+    return torch.mul(query_norm, torch.linalg.vector_norm(key, dim=(1, 2))) * factor
 
 
 def plan_heads(layer: SelfAttention, radius: float) -> HeadPlan | None:

@@ -1,0 +1,67 @@
+"""What the training engine sees of an objective."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+
+from torch import Tensor, nn
+
+from wfm_cli.core.models.base import Encoder
+
+
+@dataclass(frozen=True)
+class StepKey:
+    """Where in the training a batch is seen; with the sample id it determines everything random about it."""
+
+    seed: int
+    """Seed of the run."""
+    step: int
+    """Global optimiser step, the same on all ranks and for all micro-batches of a step."""
+    epoch: int
+    """Pass over the data."""
+
+
+@dataclass
+class LossParts:
+    """A loss as a sum and its denominator, so that ranks and micro-batches add up to one large batch."""
+
+    total: Tensor
+    """Scalar sum, differentiable."""
+    count: Tensor
+    """Scalar denominator, without gradient."""
+    logs: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    """Further figures as (sum, count), without gradient."""
+
+
+class Objective(nn.Module, ABC):
+    """An encoder with everything that its training needs.
+
+    Attributes:
+        encoder: the encoder under training.
+        references: names in the result of `evaluate` that come from training-free methods on the same task.
+    """
+
+    references: tuple[str, ...] = ()
+
+    def __init__(self, encoder: Encoder) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    @abstractmethod
+    def forward(self, batch: Tensor, ids: Tensor, key: StepKey) -> LossParts:
+        """Loss of (B, *sample_shape) float32 samples with (B,) int64 store ids."""
+
+    @abstractmethod
+    def evaluate(self, batch: Tensor, ids: Tensor, key: StepKey) -> dict[str, Tensor]:
+        """Figures per sample on validation data: name -> (B,) float32. Never builds a graph.
+
+        Give the same key at every validation, so that the same tokens are hidden and figures can be compared.
+        """
+
+    def after_step(self, step: int, total_steps: int) -> None:
+        """Called after every optimiser step; moving averages go here."""
+
+    def weights(self) -> dict[str, Tensor]:
+        """What a finished run keeps: the encoder under `encoder.`, other parts under names of their own."""
+        return {f"encoder.{name}": value for name, value in self.encoder.state_dict().items()}
