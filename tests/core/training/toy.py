@@ -18,7 +18,7 @@ from wfm_cli.core.store.run import Run
 from wfm_cli.core.training.batches import Held
 from wfm_cli.core.training.checkpoint import Checkpoints
 from wfm_cli.core.training.dist import World, connect
-from wfm_cli.core.training.ema import follow, momentum
+from wfm_cli.core.training.ema import follow
 from wfm_cli.core.training.finish import finish
 from wfm_cli.core.training.journal import Journal
 from wfm_cli.core.training.loop import Trainer
@@ -63,8 +63,7 @@ class ToyObjective(Objective):
     """Fill in hidden entries; a slow copy of the encoder follows, so that there is a target to keep."""
 
     def __init__(self, dropout: float = 0.0, poison: tuple[int, ...] = (), hide: bool = True) -> None:
-        super().__init__()
-        self.encoder = ToyEncoder(dropout)
+        super().__init__(ToyEncoder(dropout))  # type: ignore[arg-type]
         self.head = nn.Linear(WIDTH, 2)
         self.target = ToyEncoder(dropout).requires_grad_(False)
         self.target.load_state_dict(self.encoder.state_dict())
@@ -99,7 +98,7 @@ class ToyObjective(Objective):
         return {"nmse": ((found.float() - values) ** 2).sum((1, 2)) / power, "nmse_rank1": torch.ones_like(power) / 2}
 
     def after_step(self, step: int, total_steps: int) -> None:
-        follow(self.target, self.encoder, momentum(step, total_steps, 0.9))
+        follow(self.target, self.encoder, 0.9)
         self.taken += 1
 
     def weights(self) -> dict[str, Tensor]:
@@ -150,7 +149,15 @@ def trainer(
     **train: Any,
 ) -> Iterator[Trainer]:
     """A trainer on the toy, with its run at `out`; `train` are fields of the recipe's block."""
-    fields = {"steps": 20, "batch_size": 12, "lr": 1e-2, "log_every": 1, "device": "cpu", **train}
+    fields = {
+        "steps": 20,
+        "batch_size": 12,
+        "lr": 1e-2,
+        "log_every": 1,
+        "eval_every": 5,
+        "save_every": 10,
+        "device": "cpu",
+    } | train
     block = TrainBlock.model_validate(fields)
     assert block.steps
     with connect(block.device) as world, arithmetic(block.precision, world):

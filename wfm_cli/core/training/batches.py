@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -82,7 +82,7 @@ def spread(ids: NDArray[np.int64], count: int) -> NDArray[np.int64]:
     return ids[np.linspace(0, len(ids) - 1, count).round().astype(np.int64)]
 
 
-def feed(batches: Batches, start: int, stop: int, device: torch.device) -> Iterator[Fed]:
+def feed(batches: Batches, start: int, stop: int, device: torch.device) -> Generator[Fed, None, None]:
     """Batches of the steps [start, stop) on the device, on CUDA with the next one already under way."""
 
     def place(batch: BatchLike) -> Fed:
@@ -91,7 +91,8 @@ def feed(batches: Batches, start: int, stop: int, device: torch.device) -> Itera
 
     source = batches.iterate(start, stop)
     if device.type == "cpu":
-        yield from map(place, source)
+        for batch in source:
+            yield place(batch)
         return
     waiting: Fed | None = None
     for batch in source:

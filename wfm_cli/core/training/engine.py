@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
+from pydantic import BaseModel
 
 from wfm_cli.core.models import build_encoder
 from wfm_cli.core.objectives import build_objective
@@ -150,7 +151,7 @@ def _attributes(recipe: PretrainRecipe, parts: Parts, world: World) -> dict[str,
     store, spec = parts.store, parts.store.spec(recipe.data.array)
     encoder = parts.objective.encoder
     return {
-        "model": to_dict(encoder.block),
+        "model": to_dict(cast(BaseModel, encoder.block)),
         "sample_shape": list(encoder.sample_shape),
         "array": recipe.data.array,
         "normalise": spec.attrs.get("normalise"),

@@ -33,16 +33,18 @@ def launch(argv: Sequence[str], devices: int, program: Sequence[str] = ("-m", "w
         program: What this Python runs.
 
     Raises:
-        SystemExit: A process failed; it has said why, and its exit code is passed on.
-        Requeue: The processes were asked to stop and have saved.
-        KeyboardInterrupt: After Ctrl-C, likewise.
+        SystemExit: A process failed and has said why, with its exit code; or the processes were asked to stop and
+            have said where they saved, with 75, or 130 after Ctrl-C.
+        WfmError: The processes cannot be started.
     """
     from torch.distributed.elastic.multiprocessing import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    # Its reports of exit codes and tracebacks of the agent say less than our own one line.
-    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
+    # Its warnings and reports of exit codes say less than the one line of the process that failed.
+    for name in list(logging.root.manager.loggerDict):
+        if name.startswith("torch.distributed.elastic"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
     os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", GRACE)
     config = LaunchConfig(
         min_nodes=1,
@@ -65,9 +67,7 @@ def launch(argv: Sequence[str], devices: int, program: Sequence[str] = ("-m", "w
     except ChildFailedError as error:
         raise SystemExit(_exit_code(error)) from None
     except SignalException as error:
-        if error.sigval == signal.SIGINT:
-            raise KeyboardInterrupt from None
-        raise Requeue(f"stopped by {error.sigval.name}", "start the same command again with --resume") from None
+        raise SystemExit(130 if error.sigval == signal.SIGINT else Requeue.exit_code) from None
     except (OSError, RuntimeError) as error:
         raise WfmError(f"{devices} processes cannot be started: {error}") from None
     finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from contextlib import closing
 
 from torch import Tensor
 
@@ -85,9 +86,10 @@ class Trainer:
         save_every = interval(self.train.save_every, self.total)
         self.model.unit.train()
         began = time.perf_counter() - self.state.seconds
-        with listening() as asked:
+        fed = feed(self.batches, self.state.step, self.total, self.world.device)
+        with listening() as asked, closing(fed):
             self._speed.go()
-            for batch in feed(self.batches, self.state.step, self.total, self.world.device):
+            for batch in fed:
                 outcome, row = self._one(batch, bool(asked.signal))
                 step, last = self.state.step, self.state.step == self.total
                 self.state.seconds = time.perf_counter() - began

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from inspect import signature
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, TypeGuard, cast
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from wfm_cli.core.objectives.base import LossParts, Objective, StepKey
 from wfm_cli.core.training.dist import World
+
+if TYPE_CHECKING:
+    from torch.distributed.tensor import DTensor
 
 
 class Unit(nn.Module):
@@ -29,11 +31,11 @@ class Unit(nn.Module):
 
     def evaluate(self, batch: Tensor, ids: Tensor, key: StepKey) -> dict[str, Tensor]:
         """Values per sample, (B,) each."""
-        return cast(dict[str, Tensor], self.objective.evaluate(batch, ids, key))
+        return self.objective.evaluate(batch, ids, key)
 
     def embed(self, batch: Tensor) -> Tensor:
         """Pooled embeddings (B, D)."""
-        return cast(Tensor, self.objective.encoder.embed(batch))
+        return self.objective.encoder.embed(batch)
 
 
 def blocks(model: nn.Module) -> list[nn.Module]:
@@ -125,14 +127,21 @@ def _shard(unit: Unit, world: World) -> None:
         register_fsdp_forward_method(unit, method)
 
 
+def is_sharded(tensor: Tensor) -> TypeGuard[DTensor]:
+    """Whether `tensor` is spread over ranks; told without importing its class, which takes most of a second."""
+    return hasattr(tensor, "placements")
+
+
 def whole(tensor: Tensor) -> Tensor:
     """The full tensor behind a sharded one."""
-    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+    return tensor.full_tensor() if is_sharded(tensor) else tensor
 
 
 def like(tensor: Tensor, pattern: Tensor) -> Tensor:
     """A whole tensor placed and, where `pattern` is sharded, sharded like it."""
     placed = tensor.to(pattern.device)
-    if isinstance(pattern, DTensor):
-        return distribute_tensor(placed, pattern.device_mesh, pattern.placements)
-    return placed
+    if not is_sharded(pattern):
+        return placed
+    from torch.distributed.tensor import distribute_tensor
+
+    return distribute_tensor(placed, pattern.device_mesh, pattern.placements)

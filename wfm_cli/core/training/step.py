@@ -92,7 +92,7 @@ class Stepper:
             with self.model.accumulating(last=index == len(chunks) - 1):
                 with autocast(self.train.precision, self.world.device):
                     parts: LossParts = self.model.call(data, ids, key)
-                parts.total.backward()
+                torch.autograd.backward(parts.total)
             names = sorted(parts.logs)
             values = [parts.total, parts.count, *(value for name in names for value in parts.logs[name])]
             flat = torch.stack([value.detach().double().reshape(()) for value in values])
