@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -12,6 +14,7 @@ from wfm_cli.core.recipe.base import Strict
 from wfm_cli.core.recipe.prepare import Layout, PrepareRecipe
 from wfm_cli.core.store import BUILDERS, ArraySpec, BuildPlan, Store, finalise, init, load, open_store
 
+SOURCE_DIGEST = "0" * 64
 BUILDERS["fake"] = "tests.fakes.stores:FakeBuilder"
 
 
@@ -22,8 +25,8 @@ class FakeSource(Strict):
     samples: int = 64
     antennas: int = 8
     subcarriers: int = 8
-    bad_row: int | None = None
-    """Row whose channel holds a NaN."""
+    pause_s: float = 0.0
+    """Seconds that every part takes."""
 
 
 class FakeRecipe(PrepareRecipe):
@@ -61,13 +64,16 @@ class FakeBuilder:
             samples=s.samples,
             arrays=arrays,
             columns=columns,
-            sources=({"path": "fake", "bytes": 0, "sha256": "0" * 64},),
+            sources=({"path": "fake", "bytes": 0, "sha256": SOURCE_DIGEST},),
             attrs={"splits": {"default": "random", "available": {"random": {"leak": {"share_within_5_m": 0.5}}}}},
             state={"gain_db": rng.uniform(-120, -80, s.samples)},
         )
 
     def rows(self, start: int, stop: int, state: Mapping[str, np.ndarray[Any, Any]]) -> dict[str, np.ndarray[Any, Any]]:
         s = self.source
+        time.sleep(s.pause_s)
+        if os.environ.get("WFM_FAKE_DIE_AT") == str(start):
+            os._exit(9)
         paths = np.stack([self._paths(row) for row in range(start, stop)])  # (n, 3, [re, im, angle, delay])
         los = (np.arange(start, stop) * 2654435761 % 97 % 2).astype(np.int8)
         weight = np.where(los[:, None] == 1, [1.0, 0.05, 0.02], [0.6, 0.5, 0.4])
@@ -77,8 +83,6 @@ class FakeBuilder:
         h = np.einsum("up,upm,upk->umk", gain, steer, ramp)
         h *= (10 ** (state["gain_db"][start:stop] / 20) / np.sqrt((np.abs(h) ** 2).mean((1, 2))))[:, None, None]
         channel = (h * 1e6).astype(np.complex64)
-        if s.bad_row is not None and start <= s.bad_row < stop:
-            channel[s.bad_row - start, -1, -1] = np.nan
         return {
             "channel": channel,
             "labels/los": los,
@@ -90,10 +94,10 @@ class FakeBuilder:
 
 
 def fake_recipe(
-    samples: int = 64, antennas: int = 8, subcarriers: int = 8, seed: int = 0, bad_row: int | None = None, **layout: Any
+    samples: int = 64, antennas: int = 8, subcarriers: int = 8, seed: int = 0, *, pause_s: float = 0.0, **layout: Any
 ) -> FakeRecipe:
     """A recipe of the fake builder; `layout` are fields of `Layout`."""
-    source = FakeSource(samples=samples, antennas=antennas, subcarriers=subcarriers, bad_row=bad_row)
+    source = FakeSource(samples=samples, antennas=antennas, subcarriers=subcarriers, pause_s=pause_s)
     return FakeRecipe(name="fake", source=source, seed=seed, layout=Layout(**layout))
 
 

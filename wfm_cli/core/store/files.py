@@ -86,15 +86,20 @@ def read_json(path: Path) -> dict[str, JSON]:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise StoreError(f"{path}: cannot be read ({error.strerror or error})") from error
+        what = f"{path}: cannot be read ({error.strerror or error})"
+        raise StoreError(what, "copy the store again, or prepare it again") from error
     if data.startswith(_LFS):
         raise StoreError(f"{path}: is a Git LFS pointer, not the file itself", "fetch the files with `git lfs pull`")
     try:
         value = json.loads(data)
     except ValueError as error:
-        raise StoreError(f"{path}: is damaged, it does not hold JSON", "copy or build the store again") from error
+        raise StoreError(
+            f"{path}: is damaged, it does not hold JSON", "copy the store again, or prepare it again"
+        ) from error
     if not isinstance(value, dict):
-        raise StoreError(f"{path}: is damaged, it does not hold a JSON object", "copy or build the store again")
+        raise StoreError(
+            f"{path}: is damaged, it does not hold a JSON object", "copy the store again, or prepare it again"
+        )
     return value
 
 

@@ -51,10 +51,10 @@ def read_group(path: Path) -> dict[str, JSON]:
         what = "is a Zarr v2 folder" if old else "is not a store (it has no zarr.json)"
         raise StoreError(f"{path}: {what}", "stores are made by `wfm prepare`")
     attributes = read_json(path / "zarr.json").get("attributes")
-    wfm = attributes.get("wfm") if isinstance(attributes, dict) else None
+    attributes = attributes if isinstance(attributes, dict) else {}
+    wfm = attributes.get("wfm")
     if not isinstance(wfm, dict) or wfm.get("format") != FORMAT:
-        other = wfm.get("format") or wfm.get("kind") if isinstance(wfm, dict) else None
-        what = f"is a {other}, not a store" if other else "is a Zarr folder that wfm has not written"
+        what = "is a run, not a store" if "wfm_run" in attributes else "is a Zarr folder that wfm has not written"
         raise StoreError(f"{path}: {what}", "stores are made by `wfm prepare`")
     if wfm.get("format_version") != FORMAT_VERSION:
         raise StoreError(
