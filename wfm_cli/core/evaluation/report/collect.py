@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 from wfm_cli.core.evaluation.report.model import ROLES, Budget, Cell, Metric, Report, Row, TaskTable
@@ -53,11 +54,15 @@ def collect(run: Run, published: PublishedFigures | None = None, findings: Findi
 
 
 def report_data(
-    run: Run, published: PublishedFigures | None = None, findings: Findings | None = None
+    run: Run | Path, published: PublishedFigures | None = None, findings: Findings | None = None
 ) -> dict[str, Any]:
-    """The report as JSON-able values (what `--json` prints); NaN becomes null."""
-    report = collect(run, published, findings)
-    return {"path": str(run.path), **_jsonable(asdict(report))}
+    """The report of a run (or of the run at a path) as JSON-able values, what `--json` prints; NaN becomes null.
+
+    Raises:
+        StoreError: The path holds no run.
+    """
+    opened = run if isinstance(run, Run) else Run.open(run)
+    return {"path": str(opened.path), **_jsonable(asdict(collect(opened, published, findings)))}
 
 
 def ok_units(run: Run) -> Iterable[Unit]:

@@ -104,13 +104,14 @@ def overview_figure(tables: Sequence[TaskTable]) -> Figure:
 
 def _positions(table: TaskTable) -> dict[Budget, float]:
     """Number of training labels of each budget, for a logarithmic axis."""
+    counts = [float(b) for b in table.budgets if isinstance(b, int)]
+    everything = float(table.n_all() or 3 * max(counts, default=1.0))
     places: dict[Budget, float] = {}
     for budget in table.budgets:
-        counts = [row.cells[budget].n_train for row in table.rows if budget in row.cells]
-        known = [count for count in counts if count == count]
-        places[budget] = max(known) if known else float(budget) if isinstance(budget, int) else float("nan")
-    largest = max((v for v in places.values() if v == v), default=1.0)
-    return {b: (v if v == v else largest * 3) for b, v in places.items()}
+        share = str(budget).partition(" %")[0]
+        known = float(share) / 100 * everything if share.replace(".", "", 1).isdigit() else everything
+        places[budget] = float(budget) if isinstance(budget, int) else known
+    return places
 
 
 def _curves(axes: Axes, table: TaskTable, styles: Mapping[str, LineStyle]) -> None:
@@ -124,13 +125,20 @@ def _curves(axes: Axes, table: TaskTable, styles: Mapping[str, LineStyle]) -> No
         banded = [(place, c.interval) for place, c in points if c.interval]
         if len(banded) > 1:
             lower, upper = zip(*(interval for _, interval in banded), strict=True)
-            axes.fill_between([p for p, _ in banded], lower, upper, color=style.color, alpha=0.14, linewidth=0)
+            axes.fill_between(
+                [p for p, _ in banded],
+                lower,
+                upper,
+                color=style.color,
+                alpha=0.18 if style.line == "-" else 0.07,
+                linewidth=0,
+            )
         axes.plot(x, [c.score for _, c in points], **_line(style), zorder=3 if style.line == "-" else 2)
-    for entry in table.published:
-        for budget, value in entry.values.items():
-            if budget in places:
-                axes.plot(places[budget], value, "*", color=INK, markersize=5.5, markeredgewidth=0, zorder=4)
-                axes.annotate(entry.mark, (places[budget], value), (3, 2), textcoords="offset points", fontsize=6)
+    if table.metric.unit == "%":  # an interval may reach beyond what a share can be, the axis need not
+        low, high = axes.get_ylim()
+        axes.set_ylim(max(low, -3), min(high, 103))
+    for budget, place in places.items():
+        _stars(axes, table, budget, place)
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(FixedLocator(list(places.values())))
     axes.xaxis.set_minor_locator(NullLocator())
@@ -138,6 +146,23 @@ def _curves(axes: Axes, table: TaskTable, styles: Mapping[str, LineStyle]) -> No
     axes.set_xticklabels([table.column(b).replace(" labels", "").replace(" (", "\n(") for b in places])
     axes.set(xlabel="training labels", ylabel=table.metric.header, title=table.title)
     grid(axes)
+
+
+def _stars(axes: Axes, table: TaskTable, budget: Budget, place: float) -> None:
+    """Published figures at one budget; the letters of figures that lie together stand side by side."""
+    points = sorted((entry.values[budget], entry.mark) for entry in table.published if budget in entry.values)
+    low, high = axes.get_ylim()
+    groups: list[list[tuple[float, str]]] = []
+    for point in points:
+        if groups and point[0] - groups[-1][-1][0] < 0.05 * (high - low):
+            groups[-1].append(point)
+        else:
+            groups.append([point])
+    for group in groups:
+        axes.plot([place] * len(group), [v for v, _ in group], "*", color=INK, ms=5.5, mew=0, zorder=4, linestyle="")
+        middle = sum(value for value, _ in group) / len(group)
+        letters = ",".join(sorted({mark for _, mark in group}))
+        axes.annotate(letters, (place, middle), (5, 0), textcoords="offset points", fontsize=6, va="center")
 
 
 def _dots(axes: Axes, table: TaskTable, styles: Mapping[str, LineStyle]) -> None:

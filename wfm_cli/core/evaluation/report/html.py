@@ -59,7 +59,8 @@ def _body(run: Run, report: Report) -> Iterator[str]:
 
 def _header(run: Run, report: Report, names: list[str]) -> str:
     units = f"{report.units} of {report.planned}"
-    chips = [("run", run.path.name), ("kind", report.kind), ("status", report.status), ("units", units)]
+    chips = [("run", run.path.name), ("kind", report.kind), ("status", report.status)]
+    chips += [("units", units)] if report.planned else []
     digests = sorted({table.data_digest[:12] for table in report.tables if table.data_digest})
     chips += [("data", digest) for digest in digests]
     shown = "".join(f"<span>{key} <b>{escape(value)}</b></span>" for key, value in chips)
@@ -110,7 +111,7 @@ def _pretraining(run: Run, summary: Pretraining) -> str:
         parts.append(f"<table><thead>{head}</thead><tbody>{rows}</tbody></table>")
     parts.append("</div>")
     if summary.verdict:
-        parts.append(f"<p>{escape(summary.verdict)}</p>")
+        parts.append(f'<div class="findings"><ul><li>{escape(summary.verdict)}</li></ul></div>')
     if summary.alarm:
         parts.append(f'<p class="error">ALARM: {escape(summary.alarm)}</p>')
     spread = reconstruction_figure(run)

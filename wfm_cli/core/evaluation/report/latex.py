@@ -100,6 +100,8 @@ def _entry(entry: Text) -> str:
     value = f"${value}$"
     if entry.interval:
         value += rf" {{\scriptsize $[{entry.interval[0]}, {entry.interval[1]}]$}}"
+    elif entry.remark:
+        value += rf" {{\scriptsize ({escape(entry.remark)})}}"
     return rf"\underline{{{value}}}" if entry.style == "tied" else value
 
 

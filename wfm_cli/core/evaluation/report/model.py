@@ -33,7 +33,7 @@ class Metric:
     def title(self) -> str:
         """Name for people."""
         known = METRICS.get(self.name)
-        return known.title if known else self.name.replace("_", " ")
+        return known.title if known else self.name.upper() if len(self.name) < 4 else self.name.replace("_", " ")
 
     @property
     def decimals(self) -> int:
@@ -109,7 +109,7 @@ class Published:
     source: str
     values: dict[Budget, float]
     mark: str
-    """Letter of its footnote."""
+    """Letter of its footnote, shared by all figures of one protocol, metric and source."""
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,8 @@ class TaskTable:
 
     def n_all(self) -> int | None:
         """Training labels of the budget `all`."""
-        counts = [c.n_train for row in self.rows for b, c in row.cells.items() if b == "all" and c.n_train == c.n_train]
+        counts = [row.cells["all"].n_train for row in self.rows if "all" in row.cells]
+        counts = [count for count in counts if count == count]
         return round(max(counts)) if counts else None
 
     def column(self, budget: Budget) -> str:

@@ -62,7 +62,7 @@ def reconstruction(columns: Columns, row: int | None) -> list[tuple[str, dict[st
         value = at(values, row)
         if match and value is not None:
             systems.setdefault(match["system"], {})[match["quantile"]] = value
-    return sorted(systems.items(), key=lambda item: (_REFERENCE.search(item[0]) is not None, item[0]))
+    return sorted(systems.items(), key=lambda item: reference_rank(item[0]) or 0)
 
 
 def at(values: NDArray[np.float64], row: int | None) -> float | None:
@@ -75,8 +75,14 @@ def at(values: NDArray[np.float64], row: int | None) -> float | None:
 
 def system_title(name: str) -> str:
     """`val_nmse` is the model; `val_nmse_rank1` the completion of rank 1, which needs no training."""
+    rank = reference_rank(name)
+    return "this model" if rank is None else f"rank-{rank} completion (no training)"
+
+
+def reference_rank(name: str) -> int | None:
+    """Rank of the completion that a column or array stands for; None for the model's own errors."""
     match = _REFERENCE.search(name)
-    return f"rank-{match[1]} completion (no training)" if match else "this model"
+    return int(match[1]) if match else None
 
 
 def _verdict(rows: tuple[tuple[str, dict[str, float]], ...]) -> str:

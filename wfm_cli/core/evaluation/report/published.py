@@ -52,10 +52,15 @@ def group_published(entries: Iterable[Mapping[str, Any]]) -> list[Published]:
         )
         values = grouped.setdefault((system, protocol, metric, unit, source), {})
         values[normal_budget(entry.get("budget", "all"))] = float(entry["value"])
+    protocols = list(dict.fromkeys((protocol, metric, source) for _, protocol, metric, _, source in grouped))
     return [
-        Published(*key, values=dict(sorted(values.items(), key=lambda item: budget_order(item[0]))), mark=_mark(index))
-        for index, (key, values) in enumerate(grouped.items())
-    ]
+        Published(
+            system, protocol, metric, unit, source,
+            values=dict(sorted(values.items(), key=lambda item: budget_order(item[0]))),
+            mark=_mark(protocols.index((protocol, metric, source))),
+        )
+        for (system, protocol, metric, unit, source), values in grouped.items()
+    ]  # fmt: skip
 
 
 def _mark(index: int) -> str:

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from wfm_cli.core.evaluation.report.pretraining import QUANTILE, system_title
+from wfm_cli.core.evaluation.report.pretraining import QUANTILE, reference_rank, system_title
 from wfm_cli.core.evaluation.report.style import COLUMN, GREY, PAGE, PALETTE, grid, look, new_figure
 from wfm_cli.core.store.run import Run
 
@@ -62,17 +62,22 @@ def reconstruction_figure(run: Run) -> Figure | None:
     with look():
         figure = new_figure(COLUMN, 2.3)
         axes = figure.subplots()
-        for index, name in enumerate(names):
+        for name in names:
             values = np.sort(10 * np.log10(np.maximum(unit.array(name), 1e-30)))
             share = 100 * np.arange(1, values.size + 1) / values.size
             model = system_title(name) == "this model"
-            color, width, line = (PALETTE[0], 1.6, "-") if model else (GREY, 1.0, ("--", ":")[index % 2])
+            color, width, line = (PALETTE[0], 1.6, "-") if model else (GREY, 1.0, reference_line(name))
             label = system_title(name).partition(" completion")[0]
             axes.step(values, share, line, where="post", label=label, color=color, linewidth=width)
         axes.set(xlabel="NMSE of masked tokens (dB)", ylabel="validation samples (%)", ylim=(0, 100))
         axes.legend(loc="lower right")
         grid(axes)
     return figure
+
+
+def reference_line(name: str) -> str:
+    """Dashes of a training-free reference, the same in every figure."""
+    return (":", "--")[(reference_rank(name) or 0) % 2]
 
 
 def _panels(columns: Columns) -> list[tuple[str, str, list[str]]]:
@@ -95,7 +100,7 @@ def _panel(axes: Axes, columns: Columns, names: list[str]) -> None:
         reference = name in medians and system_title(name) != "this model"
         color = GREY if reference else PALETTE[index % len(PALETTE)]
         label = system_title(name).partition(" completion")[0] if medians else _LABELS.get(name, name.replace("_", " "))
-        line = (":", "--")[index % 2] if reference else "-"
+        line = reference_line(name) if reference else "-"
         dots = "." if known.sum() <= 25 and not reference else None
         axes.plot(steps[known], columns[name][known], line, color=color, label=label, marker=dots)
         low, high = (columns.get(name.replace("_median", f"_{q}")) for q in ("p10", "p90"))

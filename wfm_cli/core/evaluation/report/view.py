@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from wfm_cli.core.evaluation.report.model import ROLES, Budget, Cell, Metric, Published, Report, Row, TaskTable
+from wfm_cli.core.evaluation.statistics import MIN_SEEDS
 
 Style = Literal["", "best", "tied", "muted", "failed"]
 
@@ -20,6 +21,8 @@ class Text:
     """Half width of the t-interval, `0.8` or `<0.1`."""
     interval: tuple[str, str] | None = None
     """Bootstrap interval, shown where there is no t-interval."""
+    remark: str = ""
+    """Why there is no interval."""
     mark: str = ""
     """Letter of a footnote."""
     style: Style = ""
@@ -31,6 +34,8 @@ class Text:
             text += f" ±{self.spread}"
         elif self.interval:
             text += f" [{self.interval[0]}, {self.interval[1]}]"
+        elif self.remark:
+            text += f" ({self.remark})"
         return text + (f" [{self.mark}]" if self.mark else "")
 
 
@@ -73,10 +78,8 @@ def view(table: TaskTable) -> View:
         caption=caption(table),
         columns=("", "dim", *(table.column(budget) for budget in table.budgets)),
         sections=tuple(sections),
-        notes=tuple(_notes(table)),
-        footnotes=tuple(
-            (p.mark, footnote(p) if p in beside else f"{footnote(p)} {values(p)}") for p in table.published
-        ),
+        notes=(*_notes(table), *_elsewhere([p for p in table.published if p not in beside])),
+        footnotes=tuple({p.mark: footnote(p) for p in table.published}.items()),
     )
 
 
@@ -91,7 +94,7 @@ def status_line(report: Report) -> str:
 
 def caption(table: TaskTable) -> str:
     """What the numbers are: metric with unit, intervals, test samples."""
-    seeds = sorted({cell.seeds for cell in table.cells() if cell.mean is not None})
+    seeds = sorted({cell.seeds for cell in table.cells() if cell.half is not None})
     name = table.metric.header
     text = f"{name[:1].upper()}{name[1:]}, {'lower' if table.metric.direction == 'min' else 'higher'} is better"
     if any(cell.half is not None for cell in table.cells()):
@@ -102,10 +105,9 @@ def caption(table: TaskTable) -> str:
 
 
 def footnote(entry: Published) -> str:
-    """System, metric, protocol and source of published figures."""
-    parts = [entry.system, metric_title(entry), entry.protocol]
-    text = ", ".join(part for part in parts if part)
-    return f"{text} ({entry.source})." if entry.source else f"{text}."
+    """Metric, protocol and source of published figures."""
+    text = ", ".join(part for part in (metric_title(entry), entry.protocol) if part)
+    return f"{text[:1].upper()}{text[1:]}" + (f" ({entry.source})." if entry.source else ".")
 
 
 def metric_title(entry: Published) -> str:
@@ -113,10 +115,14 @@ def metric_title(entry: Published) -> str:
     return Metric(entry.metric, entry.unit, "max").title if entry.metric else ""
 
 
-def values(entry: Published) -> str:
+def _elsewhere(entries: Sequence[Published]) -> Iterator[str]:
     """Published figures in words, for budgets that the table has no column for."""
-    amounts = (f"{value:g} {entry.unit}".strip() + f" with {_amount(b)}" for b, value in entry.values.items())
-    return "; ".join(amounts) + "."
+    parts = []
+    for entry in entries:
+        amounts = (f"{value:g} {entry.unit}".strip() + f" with {_amount(b)}" for b, value in entry.values.items())
+        parts.append(f"{entry.system} {', '.join(amounts)} [{entry.mark}]")
+    if parts:
+        yield f"Published for other budgets: {'; '.join(parts)}."
 
 
 def leak_sentence(leak: Mapping[str, Any]) -> str:
@@ -161,7 +167,7 @@ def _cell(cell: Cell | None, metric: Metric) -> Text:
         return Text(value, spread=f"<{10.0**-metric.decimals:.{metric.decimals}f}" if tiny else spread, style=style)
     if cell.boot is not None:
         return Text(value, interval=(metric.text(cell.boot[0]), metric.text(cell.boot[1])), style=style)
-    return Text(value, style=style)
+    return Text(value, remark=f"n={cell.seeds}" if cell.seeds < MIN_SEEDS else "", style=style)
 
 
 def _shared_budgets(table: TaskTable, entry: Published) -> list[Budget]:
@@ -182,8 +188,8 @@ def _notes(table: TaskTable) -> Iterator[str]:
         yield "Bold: best of the column. Underlined: its interval overlaps that of the best."
     if any(cell.mean is not None and cell.half is None and cell.boot for cell in cells):
         yield "[low, high]: 95 % bootstrap over test samples, where there are fewer than 3 seeds or all agree exactly."
-    if any(cell.mean is not None and cell.seeds == 1 for cell in cells):
-        yield "n=1: a single seed says nothing about the spread over seeds."
+    if any(cell.mean is not None and cell.interval is None for cell in cells):
+        yield "n=1, n=2: too few seeds to say how far they spread."
     if any(cell.error for cell in cells):
         yield f"{sum(bool(cell.error) for cell in cells)} unit(s) failed; see the list of failures."
     if sentence := split_sentence(table):

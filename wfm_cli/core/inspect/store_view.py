@@ -1,0 +1,160 @@
+"""Facts about a store for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from wfm_cli.core.evaluation.report.view import leak_sentence
+from wfm_cli.core.inspect.text import grid, nested, number, pairs, size
+
+_READING = {"preadv": "straight from the files", "zarr": "through zarr"}
+_FEW = 8
+
+
+def store_view(facts: Mapping[str, Any]) -> Group:
+    """Everything of `describe` in the order in which one asks: what, arrays, values, splits, labels, provenance."""
+    return Group(*_parts(facts))
+
+
+def _parts(facts: Mapping[str, Any]) -> Iterator[RenderableType]:
+    yield _headline(facts)
+    for problem in facts["problems"]:
+        yield Text(f"damaged: {problem}", style="bold red")
+    yield Text("")
+    yield _arrays(facts["arrays"])
+    if facts["complete"]:
+        yield from _reading(facts["arrays"])
+    if any(array["statistics"] for array in facts["arrays"]):
+        yield Text("")
+        yield _statistics(facts["arrays"])
+    if facts["splits"]["available"]:
+        yield Text("")
+        yield _splits(facts["splits"])
+    if facts["labels"]:
+        yield Text("")
+        yield _labels(facts["labels"])
+    for name, value in facts["facts"].items():
+        if name != "splits":
+            yield Text("")
+            yield nested(name.replace("_", " "), value) if isinstance(value, Mapping) else pairs({name: value})
+    yield Text("")
+    yield _sources(facts["sources"])
+    yield Text("")
+    yield from _provenance(facts)
+
+
+def _headline(facts: Mapping[str, Any]) -> Text:
+    if facts["complete"]:
+        state = ("complete", "green")
+    else:
+        status = facts["status"]
+        state = (f"unfinished: {number(status['done'])} of {number(status['parts'])} parts are there", "bold yellow")
+    on_disk = f"{size(facts['bytes'])}, {size(facts['bytes_on_disk'])} on disk"
+    line = f"  {facts['kind']} store, {number(facts['samples'])} samples, {on_disk}, "
+    return Text.assemble((facts["name"], "bold"), line, state)
+
+
+def _arrays(arrays: Sequence[Mapping[str, Any]]) -> RenderableType:
+    right = ("bytes", "rows/shard", "rows/chunk")
+    table = grid("array", "axes", "dtype", "unit", *right, "what", right=right)
+    folder = ""
+    for array in arrays:
+        head, _, tail = array["name"].rpartition("/")
+        if head and head != folder:
+            table.add_row(Text(f"{head}/", style="bold"))
+        folder = head
+        axes = [f"{dim} {length}" for length, dim in zip(array["shape"][1:], array["dims"][1:], strict=False)]
+        table.add_row(
+            Text(f"  {tail}" if head else tail, style="" if head else "bold"),
+            ", ".join(["sample", *axes]),
+            array["dtype"],
+            array["units"] if array["units"] != "1" else "",
+            size(array["bytes"]),
+            number(array["rows_per_shard"]),
+            number(array["rows_per_chunk"]),
+            Text(array["description"], style="dim"),
+        )
+    return table
+
+
+def _reading(arrays: Sequence[Mapping[str, Any]]) -> Iterator[Text]:
+    """How rows are read: one line for all arrays that agree."""
+    groups: dict[str, list[str]] = {}
+    for array in arrays:
+        reading = array["reading"]
+        text = _READING.get(reading["how"], reading["how"]) + (f" ({reading['why']})" if reading["why"] else "")
+        packed = "uncompressed" if array["compression"] == "none" else f"packed with {array['compression']}"
+        groups.setdefault(f"{text}, {packed}", []).append(array["name"])
+    for text, names in groups.items():
+        who = "all arrays" if len(names) == len(arrays) else ", ".join(names)
+        yield Text(f"rows of {who} are read {text}", style="dim")
+
+
+def _statistics(arrays: Sequence[Mapping[str, Any]]) -> RenderableType:
+    names = ("mean", "std", "min", "max", "nan")
+    table = grid("values", *names, "unit", right=names)
+    for array in arrays:
+        found = array["statistics"]
+        if found and not array["name"].startswith("split/"):
+            shown = (number(found.get(name)) for name in names)
+            table.add_row(array["name"], *shown, array["units"] if array["units"] != "1" else "")
+    return table
+
+
+def _splits(splits: Mapping[str, Any]) -> RenderableType:
+    table = grid("split", "train", "val", "test", "leak", right=("train", "val", "test"))
+    for name, split in splits["available"].items():
+        chosen = name == splits["default"]
+        counts = (number(split.get(part)) for part in ("train", "val", "test"))
+        leak = leak_sentence(split.get("leak") or {}) or "not measured"
+        table.add_row(Text(f"{name} (default)" if chosen else name, style="bold" if chosen else ""), *counts, leak)
+    return table
+
+
+def _labels(labels: Mapping[str, Sequence[Mapping[str, Any]]]) -> RenderableType:
+    table = grid("label", "classes", "samples by class", right=("classes",))
+    for name, counts in labels.items():
+        total = sum(entry["count"] for entry in counts) or 1
+        if len(counts) <= _FEW:
+            text = ", ".join(f"{e['name']} {e['count']:,} ({100 * e['count'] / total:.1f} %)" for e in counts)
+        else:
+            top = max(counts, key=lambda entry: entry["count"])
+            empty = sum(not entry["count"] for entry in counts)
+            share = 100 * top["count"] / total
+            text = f"largest {top['name']} with {top['count']:,} ({share:.1f} %); {empty} without a sample"
+        table.add_row(name, number(len(counts)), text)
+    return table
+
+
+def _sources(sources: Sequence[Mapping[str, Any]]) -> RenderableType:
+    total = sum(int(source.get("bytes") or 0) for source in sources)
+    count = f"{len(sources)} file{'' if len(sources) == 1 else 's'}"
+    table = grid("source", "bytes", "sha256", title=f"Made from {count}, {size(total)}", right=("bytes",))
+    for source in sources[:_FEW]:
+        digest = str(source.get("sha256") or "")[:16]
+        table.add_row(str(source.get("path", "")), size(int(source.get("bytes") or 0)), digest)
+    if len(sources) > _FEW:
+        table.add_row(Text(f"... and {len(sources) - _FEW} more (--json lists all)", style="dim"))
+    return table
+
+
+def _provenance(facts: Mapping[str, Any]) -> Iterator[RenderableType]:
+    versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
+    yield pairs(
+        {
+            "builder": facts["builder"],
+            "recipe": (facts["recipe"] or {}).get("name"),
+            "data sha256": facts["data_sha256"],
+            "plan sha256": facts["plan_sha256"],
+            "versions": versions,
+            "format": facts["format_version"],
+        }
+    )
+    missing = facts["status"]["missing"]
+    if missing:
+        some = ", ".join(map(str, missing[:10])) + (", ..." if len(missing) > 10 else "")
+        yield Text(f"missing parts: {some}; go on with `wfm prepare load {facts['path']}`", style="yellow")
