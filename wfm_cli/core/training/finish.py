@@ -11,7 +11,7 @@ from wfm_cli.core.store.run import Run, tensor_attrs
 from wfm_cli.core.training.checkpoint import Checkpoints
 from wfm_cli.core.training.loop import Trainer
 from wfm_cli.core.training.status import Status, clock
-from wfm_cli.core.training.validate import QUANTILES, Validation, quantiles
+from wfm_cli.core.training.validate import QUANTILES, Validation, quantiles, title
 
 UNIT = "validation"
 """Key of the result unit with the values of every validation sample."""
@@ -108,12 +108,6 @@ def _quantiles(name: str, values: Any) -> dict[str, Any]:
 
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
-
-
-def title(name: str) -> str:
-    """`nmse` -> NMSE, `nmse_rank2` -> rank-2 completion."""
-    kind, _, rank = name.partition("_rank")
-    return f"rank-{rank} completion" if rank.isdigit() else kind.replace("_", " ").replace("nmse", "NMSE")
 
 
 def verdict(table: Mapping[str, Mapping[str, Any]], references: Sequence[str]) -> str:

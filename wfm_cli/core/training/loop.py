@@ -147,7 +147,7 @@ class Trainer:
         """Validate, add the result to `row`; True when this is the best so far."""
         columns = self.evaluate().columns()
         row |= columns
-        self.journal.say(f"validation at step {self.state.step}: {describe(columns)}")
+        self.journal.say(f"validation at step {self.state.step}: {describe(columns, self.objective.references)}")
         loss, best = columns["val_loss"], self.state.best_loss
         if math.isfinite(loss) and (best is None or loss < best):
             self.state.best_loss, self.state.best_step = loss, self.state.step

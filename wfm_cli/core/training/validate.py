@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -100,15 +100,24 @@ def _all(world: World, parts: list[Tensor], count: int) -> Tensor:
     return world.gather(torch.cat(parts))[:count]
 
 
-def describe(columns: Mapping[str, float]) -> str:
+def title(name: str) -> str:
+    """`nmse` -> NMSE, `nmse_rank2` -> rank-2 completion."""
+    kind, _, rank = name.partition("_rank")
+    return f"rank-{rank} completion" if rank.isdigit() else kind.replace("_", " ").replace("nmse", "NMSE")
+
+
+def describe(columns: Mapping[str, float], references: Sequence[str]) -> str:
     """A validation row in one line for people."""
     text = [f"loss {columns['val_loss']:.4g}"]
     for name in columns:
-        if name.endswith("_median"):
-            stem, quantity = name.removesuffix("_median"), name.removeprefix("val_").removesuffix("_median")
-            unit = " dB" if quantity.endswith("_db") else ""
-            low, mid, high = (columns[f"{stem}_{q}"] for q in ("p10", "median", "p90"))
-            text.append(f"{quantity.removesuffix('_db').replace('_', ' ')} {mid:.2f} [{low:.2f}, {high:.2f}]{unit}")
+        if name.startswith("val_") and name.endswith("_median"):
+            stem = name.removesuffix("_median")
+            plain = stem.removeprefix("val_").removesuffix("_db")
+            unit = " dB" if stem.endswith("_db") else ""
+            spread = (
+                "" if plain in references else " [{:.2f}, {:.2f}]".format(*(columns[f"{stem}_p{q}"] for q in (10, 90)))
+            )
+            text.append(f"{title(plain)} {columns[name]:.2f}{spread}{unit}")
     text.append(f"RankMe {columns['rankme']:.1f} ({columns['rankme_rows']:.0f} rows)")
     text.append(f"std {columns['feature_std']:.3g}")
     return ", ".join(text)
