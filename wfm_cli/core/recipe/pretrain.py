@@ -58,7 +58,7 @@ class TrainBlock(Strict):
     batch_size: int = Field(64, ge=1)
     """Samples per optimiser step over all devices together."""
     micro_batch: int | None = Field(None, ge=1)
-    """Samples per forward pass of one device; larger batches accumulate gradients."""
+    """Samples per forward pass of one device; larger batches accumulate gradients. Does not change the result."""
     lr: float = Field(1e-3, gt=0)
     """Peak learning rate."""
     min_lr: float = Field(1e-6, ge=0)
@@ -73,8 +73,9 @@ class TrainBlock(Strict):
     """AdamW betas."""
     clip: float = Field(1.0, ge=0)
     """Largest global gradient norm; 0 switches clipping off."""
-    precision: Literal["fp32", "bf16"] = "fp32"
-    """`bf16` runs the linear layers in bfloat16 (attention stays fp32 on CPU, where its bf16 backward is slow)."""
+    precision: Literal["fp32", "tf32", "bf16"] = "fp32"
+    """`bf16` runs the linear layers in bfloat16 (attention stays fp32 on CPU, where its bf16 backward is slow); `tf32`
+    lets a GPU round the factors of fp32 products. There is no fp16: it needs loss scaling, which bf16 makes needless."""
     compile: bool = False
     """Compile the blocks with torch.compile."""
     parallel: Literal["ddp", "fsdp2"] = "ddp"
@@ -82,7 +83,8 @@ class TrainBlock(Strict):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to train."""
     threads: int | None = Field(None, ge=1)
-    """CPU threads; by default what torch chooses for the free cores."""
+    """CPU threads of each process; by default what torch chooses, shared by the processes of a machine, and 1 when the
+    load is above half of its cores. Part of what makes a run repeatable to the bit: name it to repeat one elsewhere."""
     log_every: int = Field(10, ge=1)
     """Steps between two rows of the training curves."""
     eval_every: int = Field(0, ge=0)
