@@ -171,6 +171,11 @@ def test_base_stations_by_name(tmp_path):
         planned(one, two, bs={"city_1": 2})
     with pytest.raises(InputError, match="two scenarios are called 'city_1'"):
         planned(one, one + "/")
+    # A link gives a folder a second name: two base stations of one place in one store, never split by city.
+    (tmp_path / "city_1_again").symlink_to(one)
+    plan, _ = planned(one, str(tmp_path / "city_1_again"), bs={"city_1": 1, "city_1_again": 2})
+    assert [entry["place"] for entry in plan.attrs["scenarios"].values()] == [0, 0]
+    assert "city" not in plan.attrs["splits"]["available"]
 
 
 def test_splits_are_stored_with_sizes_and_leaks(folders):
@@ -217,6 +222,8 @@ def test_impossible_choices(folders, tmp_path):
     with pytest.raises(InputError, match="test_city: no scenario is called 'citi_1'") as caught:
         planned(*folders, test_city="citi_1")
     assert caught.value.hint == "did you mean 'city_1'?"
+    with pytest.raises(InputError, match="test_city: without 'city_1' nothing is left to train on"):
+        planned(folders[0], test_city="city_1")
     with pytest.raises(InputError, match="2 users are too few"):
         planned(str(write_mat(tmp_path / "few", {1: fake_rays(2, no_path=0.0)})))
 

@@ -167,6 +167,10 @@ class DeepMIMOBuilder:
         source = self.source
         test_city = source.test_city or names[-1]
         _known("test_city", test_city, names)
+        if source.test_city is not None and place.max() == 0:
+            raise InputError(
+                f"test_city: without '{test_city}' nothing is left to train on", "add scenarios of other places"
+            )
         made = splits.available_splits(
             position,
             place[number],
@@ -183,7 +187,9 @@ class DeepMIMOBuilder:
             }[source.split]
             raise InputError(f"split: '{source.split}' {reason}", f"possible: {', '.join(made) or 'none'}")
         if not made:
-            raise InputError(f"scenarios: {len(number)} users are too few for train, validation and test")
+            raise InputError(
+                f"scenarios: {len(number)} users are too few for train, validation and test", "add scenarios"
+            )
         return made, source.split or next(iter(made))
 
 

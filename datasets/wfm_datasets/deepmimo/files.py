@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,8 +27,8 @@ class SourceFolder:
 
     @property
     def name(self) -> str:
-        """The scenario's name: the last part of the label."""
-        return self.path.resolve().name
+        """The scenario's name: the last part of the path as the user gave it (links are not followed)."""
+        return Path(os.path.abspath(self.path)).name
 
     def record(self, file: Path) -> dict[str, Any]:
         """Path, size and SHA-256 of one file, for the store's provenance.

@@ -60,10 +60,7 @@ def read_mat(folder: SourceFolder, bs: int) -> Scenario:
         pieces.append(_read_piece(file, first))
         first += len(pieces[-1].counts)
     counts = np.concatenate([piece.counts for piece in pieces])
-    flat = np.concatenate([piece.values for piece in pieces], axis=1)
-    table = np.full((len(ROWS), len(counts), max(1, int(counts.max(initial=0)))), np.nan, np.float32)
-    table[:, np.arange(table.shape[2]) < counts[:, None]] = flat
-    field = dict(zip(ROWS, table, strict=True))
+    field = _padded(counts, np.concatenate([piece.values for piece in pieces], axis=1))
     # One path carries the flag in the files we know; a flag on every path of the user would mean the same.
     is_los = field["los"] > 0
     return Scenario(
@@ -83,6 +80,13 @@ def read_mat(folder: SourceFolder, bs: int) -> Scenario:
         bs_position_m=pieces[0].bs_position_m,
         sources=tuple(sources),
     )
+
+
+def _padded(counts: NDArray[np.int64], flat: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+    """One matrix (users, paths) per row name, NaN where a user has no further path."""
+    table = np.full((len(ROWS), len(counts), max(1, int(counts.max(initial=0)))), np.nan, np.float32)
+    table[:, np.arange(table.shape[2]) < counts[:, None]] = flat
+    return dict(zip(ROWS, table, strict=True))
 
 
 def _user_files(folder: SourceFolder, bs: int) -> list[Path]:

@@ -48,25 +48,19 @@ def read_v4(folder: SourceFolder, bs: int) -> Scenario:
     sources = [folder.record(params_file)]
     frequency, transmitters, receivers = _parse(params_file)
     if not 1 <= bs <= len(transmitters):
-        raise InputError(
-            f"{folder.label}: there is no base station {bs}",
-            f"present: {', '.join(map(str, range(1, len(transmitters) + 1)))} (--bs)",
-        )
-    tx_set, tx_point = transmitters[bs - 1]
-    files: list[Path] = []
-    for rx_set, points in receivers.items():
-        for key in MATRICES:
-            file = _find(folder, f"{key}_t{tx_set:03d}_tx{tx_point:03d}_r{rx_set:03d}")
+        present = ", ".join(map(str, range(1, len(transmitters) + 1)))
+        raise InputError(f"{folder.label}: there is no base station {bs}", f"present: {present} (--bs)")
+    transmitter = transmitters[bs - 1]
+    files = {rx_set: _files(folder, transmitter, rx_set) for rx_set in receivers}
+    for rx_set, of_set in files.items():
+        for key, file in of_set.items():
             sources.append(folder.record(file))
-            _check_array(file, key, points)
-            files.append(file)
-    parts = _through_deepmimo([params_file, *files], tx_set, tx_point, list(receivers))
-    first, start = [], 0
-    for number, part in enumerate(parts):
-        _check_values(files[number * len(MATRICES) :][: len(MATRICES)], part, start)
-        first.append(part)
-        start += len(part["power"])
-    table = {key: _stack([part[key] for part in first]) for key in (*RAYS, "inter")}
+            _check_array(file, key, receivers[rx_set])
+    parts = _through_deepmimo(params_file, files, transmitter)
+    first_user = np.cumsum([0, *receivers.values()])
+    for of_set, part, start in zip(files.values(), parts, first_user[:-1], strict=True):
+        _check_values(of_set, part, int(start))
+    table = {key: _stack([part[key] for part in parts]) for key in (*RAYS, "inter")}
     is_los = table["inter"] == 0
     return Scenario(
         name=folder.name,
@@ -75,8 +69,8 @@ def read_v4(folder: SourceFolder, bs: int) -> Scenario:
         rays=pack(*(table[key] for key in RAYS)),
         los=np.logical_or.reduce(is_los, axis=1),
         los_not_first=int(np.count_nonzero(is_los[:, 1:].any(axis=1) & ~is_los[:, 0])),
-        position_m=np.concatenate([part["rx_pos"] for part in first])[:, :3],
-        bs_position_m=first[0]["tx_pos"].reshape(-1)[:3],
+        position_m=np.concatenate([part["rx_pos"] for part in parts])[:, :3],
+        bs_position_m=parts[0]["tx_pos"].reshape(-1)[:3],
         sources=tuple(sources),
     )
 
@@ -90,6 +84,7 @@ def _parse(file: Path) -> tuple[float, list[tuple[int, int]], dict[int, int]]:
         scenes = int(params["scene"]["num_scenes"])
         transmitters = [(int(s["id"]), point) for s in sets if s["is_tx"] for point in range(int(s["num_points"]))]
         receivers = {int(s["id"]): int(s["num_points"]) for s in sets if s["is_rx"] and not s["is_tx"]}
+        receivers = {number: points for number, points in receivers.items() if points}
     except KeyError as error:
         raise damaged(file, f"field {error} is missing") from error
     except (ValueError, TypeError, AttributeError) as error:
@@ -101,13 +96,17 @@ def _parse(file: Path) -> tuple[float, list[tuple[int, int]], dict[int, int]]:
     return frequency, transmitters, receivers
 
 
-def _find(folder: SourceFolder, stem: str) -> Path:
-    for suffix in _SUFFIXES:
-        if (folder.path / f"{stem}{suffix}").is_file():
-            return folder.path / f"{stem}{suffix}"
-    raise InputError(
-        f"{folder.path / stem}.npz: this file of the scenario is missing", "unpack or convert the whole scenario again"
-    )
+def _files(folder: SourceFolder, transmitter: tuple[int, int], rx_set: int) -> dict[str, Path]:
+    """The file of every matrix between one transmitter and one receiver set."""
+    found = {}
+    for key in MATRICES:
+        stem = folder.path / f"{key}_t{transmitter[0]:03d}_tx{transmitter[1]:03d}_r{rx_set:03d}"
+        present = [file for suffix in _SUFFIXES if (file := stem.with_name(stem.name + suffix)).is_file()]
+        if not present:
+            hint = "unpack or convert the whole scenario again"
+            raise InputError(f"{stem}.npz: this file of the scenario is missing", hint)
+        found[key] = present[0]
+    return found
 
 
 def _check_array(file: Path, key: str, points: int) -> None:
@@ -135,7 +134,7 @@ def _decode(file: Path, key: str) -> NDArray[Any]:
 
 
 def _through_deepmimo(
-    files: list[Path], tx_set: int, tx_point: int, rx_sets: list[int]
+    params_file: Path, files: Mapping[int, Mapping[str, Path]], transmitter: tuple[int, int]
 ) -> list[dict[str, NDArray[np.float32]]]:
     """The matrices of every receiver set, loaded by the package from links to the files."""
     with (
@@ -148,7 +147,7 @@ def _through_deepmimo(
         deepmimo = _import()
         scenario = Path(parent).resolve() / "scenario"
         scenario.mkdir()
-        for file in files:
+        for file in (params_file, *(file for of_set in files.values() for file in of_set.values())):
             (scenario / file.name).symlink_to(file.resolve())
         before = deepmimo.config.get("scenarios_folder")
         deepmimo.config.set("scenarios_folder", str(scenario.parent))
@@ -156,14 +155,14 @@ def _through_deepmimo(
             loaded = deepmimo.load(
                 scenario.name,
                 max_paths=_ALL_PATHS,
-                tx_sets={tx_set: [tx_point]},
-                rx_sets=dict.fromkeys(rx_sets, "all"),
+                tx_sets={transmitter[0]: [transmitter[1]]},
+                rx_sets=dict.fromkeys(files, "all"),
                 matrices=list(MATRICES),
             )
-            parts = loaded.datasets if len(rx_sets) > 1 else [loaded]
+            parts = loaded.datasets if len(files) > 1 else [loaded]
             return [{key: np.asarray(part[key], np.float32) for key in MATRICES} for part in parts]
         except Exception as error:  # the package documents no exceptions of its own
-            raise damaged(files[0].parent, f"deepmimo cannot load it: {error or type(error).__name__}") from error
+            raise damaged(params_file.parent, f"deepmimo cannot load it: {error or type(error).__name__}") from error
         finally:
             deepmimo.config.set("scenarios_folder", before)
 
@@ -179,13 +178,12 @@ def _import() -> Any:
     return deepmimo
 
 
-def _check_values(files: list[Path], part: Mapping[str, NDArray[np.float32]], start: int) -> None:
+def _check_values(where: Mapping[str, Path], part: Mapping[str, NDArray[np.float32]], start: int) -> None:
     """A path has a finite value in every matrix; a user index counts from `start`."""
-    where = dict(zip(MATRICES, files, strict=True))
     keys = (*RAYS, "inter")
     widths = {part[key].shape for key in keys}
     if len(widths) > 1:
-        raise damaged(files[0], f"the matrices {', '.join(keys)} have different shapes")
+        raise damaged(where["power"].parent, f"the matrices {', '.join(keys)} have different shapes")
     present = ~np.all([np.isnan(part[key]) for key in RAYS], axis=0)
     user = start + np.nonzero(present)[0]
     for key in keys:
