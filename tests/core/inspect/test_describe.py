@@ -66,7 +66,9 @@ def test_the_terminal_view_of_a_store_answers_the_usual_questions(tmp_path: Path
         "NLoS", "straight from the files, uncompressed", "Made from 1 file", "data sha256", "tests.fakes.stores",
     ):  # fmt: skip
         assert needed in text, needed
-    assert max(map(len, shown(tmp_path / "s.zarr", 80).splitlines())) <= 80
+    narrow = shown(tmp_path / "s.zarr", 80)
+    assert max(map(len, narrow.splitlines())) <= 80
+    assert "…" not in narrow
 
 
 def test_an_unfinished_store_is_shown_as_unfinished(tmp_path: Path) -> None:
@@ -114,6 +116,7 @@ def test_a_pretraining_run_shows_curves_and_weights(tmp_path: Path) -> None:
         "recipe sha256",
     ):
         assert needed in text, needed
+    assert "…" not in shown(run.path, 80)
 
 
 def test_a_benchmark_shows_units_and_failures(tmp_path: Path) -> None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.text import Text
 
 from wfm_cli.core.inspect.text import grid, leaf, nested, number, pairs, size
 
+_FIRST = ("loss", "val_loss")
+_COUNTERS = ("step", "epoch", "seconds", "rankme_rows")
+"""Columns that only count; `--json` has them."""
 _COLOURS = {"complete": "green", "failed": "bold red"}
 
 
@@ -27,7 +31,7 @@ def _parts(facts: Mapping[str, Any]) -> Iterator[RenderableType]:
         yield pairs(summary)
     if facts["curves"]:
         yield Text("")
-        yield _curves(facts["curves"])
+        yield _Curves(facts["curves"])
     if facts["units"]["count"]:
         yield Text("")
         yield from _units(facts["units"])
@@ -64,12 +68,21 @@ def _summary(facts: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             yield name.replace("_", " "), leaf(value)
 
 
-def _curves(curves: Mapping[str, Mapping[str, Any]]) -> RenderableType:
-    names = ("last", "min", "max", "rows")
-    table = grid("curve", "course", *names, right=names)
-    for name, curve in sorted(curves.items(), key=lambda item: (item[0] not in ("step", "epoch", "loss"), item[0])):
-        table.add_row(name, Text(curve["course"], style="cyan"), *(number(curve[key]) for key in names))
-    return table
+@dataclass(frozen=True)
+class _Curves:
+    """The course of every curve, with as many columns as the console has room for."""
+
+    curves: Mapping[str, Mapping[str, Any]]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        names = ("last", "min", "max", "rows") if options.max_width >= 104 else ("last", "min")
+        table = grid("curve", "course", *names, right=names)
+        table.columns[0].no_wrap = table.columns[1].no_wrap = True
+        for name in sorted(self.curves, key=lambda name: (name not in _FIRST, name)):
+            if name not in _COUNTERS:
+                curve = self.curves[name]
+                table.add_row(name, Text(curve["course"], style="cyan"), *(number(curve[key]) for key in names))
+        yield table
 
 
 def _units(units: Mapping[str, Any]) -> Iterator[RenderableType]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.text import Text
 
 from wfm_cli.core.evaluation.report.view import leak_sentence
@@ -25,7 +26,7 @@ def _parts(facts: Mapping[str, Any]) -> Iterator[RenderableType]:
     for problem in facts["problems"]:
         yield Text(f"damaged: {problem}", style="bold red")
     yield Text("")
-    yield _arrays(facts["arrays"])
+    yield _Arrays(facts["arrays"])
     if facts["complete"]:
         yield from _reading(facts["arrays"])
     if any(array["statistics"] for array in facts["arrays"]):
@@ -58,27 +59,34 @@ def _headline(facts: Mapping[str, Any]) -> Text:
     return Text.assemble((facts["name"], "bold"), line, state)
 
 
-def _arrays(arrays: Sequence[Mapping[str, Any]]) -> RenderableType:
-    right = ("bytes", "rows/shard", "rows/chunk")
-    table = grid("array", "axes", "dtype", "unit", *right, "what", right=right)
-    folder = ""
-    for array in arrays:
-        head, _, tail = array["name"].rpartition("/")
-        if head and head != folder:
-            table.add_row(Text(f"{head}/", style="bold"))
-        folder = head
-        axes = [f"{dim} {length}" for length, dim in zip(array["shape"][1:], array["dims"][1:], strict=False)]
-        table.add_row(
-            Text(f"  {tail}" if head else tail, style="" if head else "bold"),
-            ", ".join(["sample", *axes]),
-            array["dtype"],
-            array["units"] if array["units"] != "1" else "",
-            size(array["bytes"]),
-            number(array["rows_per_shard"]),
-            number(array["rows_per_chunk"]),
-            Text(array["description"], style="dim"),
-        )
-    return table
+@dataclass(frozen=True)
+class _Arrays:
+    """The tree of arrays, with as many columns as the console has room for."""
+
+    arrays: Sequence[Mapping[str, Any]]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        layout = ("rows/shard", "rows/chunk") if options.max_width >= 100 else ()
+        what = ("what",) if options.max_width >= 140 else ()
+        table = grid("array", "axes", "dtype", "unit", "bytes", *layout, *what, right=("bytes", *layout))
+        table.columns[0].no_wrap = table.columns[2].no_wrap = True
+        folder = ""
+        for array in self.arrays:
+            head, _, tail = array["name"].rpartition("/")
+            if head and head != folder:
+                table.add_row(Text(f"{head}/", style="bold"))
+            folder = head
+            axes = [f"{dim} {length}" for length, dim in zip(array["shape"][1:], array["dims"][1:], strict=False)]
+            table.add_row(
+                Text(f"  {tail}" if head else tail, style="" if head else "bold"),
+                ", ".join(["sample", *axes]),
+                array["dtype"],
+                array["units"] if array["units"] != "1" else "",
+                size(array["bytes"]),
+                *(number(array[name.replace("/", "_per_")]) for name in layout),
+                *(Text(array["description"], style="dim") for _ in what),
+            )
+        yield table
 
 
 def _reading(arrays: Sequence[Mapping[str, Any]]) -> Iterator[Text]:

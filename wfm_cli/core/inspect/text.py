@@ -86,7 +86,7 @@ def _grow(tree: Tree, value: Mapping[str, Any]) -> Iterator[None]:
 def leaf(item: Any) -> str:
     """A value on one line."""
     if isinstance(item, list | tuple):
-        text = ", ".join(leaf(entry) for entry in item[:12])
+        text = ", ".join(leaf(entry) for entry in item[:12]) or "none"
         return f"{text}, ... ({len(item)})" if len(item) > 12 else text
     if isinstance(item, Mapping):
         return ", ".join(f"{key} {leaf(entry)}" for key, entry in item.items()) or "none"

@@ -61,6 +61,25 @@ def test_the_table_names_everything_an_honest_number_needs(bench: Run) -> None:
         assert needed in text, needed
 
 
+@pytest.mark.parametrize("width", [60, 80, 100])
+def test_a_narrow_terminal_loses_no_number(bench: Run, width: int) -> None:
+    made = render(bench, "table", **SOURCES)
+    console = Console(width=width, file=io.StringIO(), record=True)
+    console.print(made)
+    text = console.export_text()
+    assert max(map(len, text.splitlines())) <= width
+    assert "…" not in text
+    for unit in bench.units():
+        if "metrics" in unit.attrs:
+            entry = unit.attrs["metrics"]["macro_f1"]
+            assert f"{entry['mean']:.1f}" in text
+            if entry["half_width"]:
+                assert f"±{entry['half_width']:.1f}" in text
+            else:
+                assert f"[{entry['boot'][0]:.1f}, {entry['boot'][1]:.1f}]" in text
+    assert text.count("95.0") >= 1  # the published figure of the last column
+
+
 def test_csv_is_tidy_and_exact(bench: Run) -> None:
     rows = list(csv.DictReader(io.StringIO(text_of(bench, "csv"))))
     assert tuple(rows[0]) == COLUMNS

@@ -70,9 +70,7 @@ def view(table: TaskTable) -> View:
     ]
     beside = [p for p in table.published if _shared_budgets(table, p)]
     if beside:
-        sections.append(
-            Section("Published (own protocol and metric, see notes)", tuple(_published_line(table, p) for p in beside))
-        )
+        sections.append(Section("Published (see notes)", tuple(_published_line(table, p) for p in beside)))
     return View(
         title=table.title,
         caption=caption(table),
