@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from wfm_cli.core.models.base import MaskedEncoder
 from wfm_cli.core.models.blocks.attention import SelfAttention
+from wfm_cli.core.models.blocks.dropout import dropout
 from wfm_cli.core.models.blocks.norms import StdNorm
 from wfm_cli.core.models.blocks.patches import grid_coords, join_patches, join_rows, split_patches, split_rows
 from wfm_cli.core.models.blocks.uniform import HeadPlan, plan_heads
@@ -100,7 +101,7 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, N, D) -> (B, N, D)."""
-        hidden = F.dropout(F.relu(self.fc1(x), inplace=True), self.dropout, self.training)
+        hidden = dropout(F.relu(self.fc1(x), inplace=True), self.dropout, self.training)
         result: Tensor = self.fc2(hidden)
         return result
 
@@ -131,9 +132,9 @@ class Block(nn.Module):
     def forward(self, x: Tensor, plan: HeadPlan | None = None) -> Tensor:
         """(B, N, D) -> (B, N, D); `plan` stands in for the attention at inference."""
         mixed = self.attention(x) if plan is None else plan.apply(x, self.attention.backend)
-        mixed = F.dropout(mixed, self.dropout, self.training)
+        mixed = dropout(mixed, self.dropout, self.training)
         a = self.norm1(mixed + x if self.residual == 1 else torch.add(mixed, x, alpha=self.residual))
-        x = a + F.dropout(self.ffn(a), self.dropout, self.training)
+        x = a + dropout(self.ffn(a), self.dropout, self.training)
         return x if self.norm2 is None else self.norm2(x)
 
     def radius(self) -> float:
