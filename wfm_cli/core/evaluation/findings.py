@@ -12,7 +12,7 @@ Attrs = Mapping[str, Any]
 
 
 def findings(units: Sequence[Attrs]) -> list[str]:
-    """One sentence for every task and budget at which a row that needs no training is ahead of every encoder.
+    """One sentence for every task and budget at which a row that needs no pretraining is ahead of an encoder.
 
     Args:
         units: Attributes of the units of a run; failed ones are passed over.
@@ -33,22 +33,33 @@ def _rank(budget: Budget) -> str:
 
 
 def _group(units: Sequence[Attrs]) -> Iterator[str]:
+    """Sentences about one task and budget: about all encoders at once where all are beaten, else one by one."""
     metric = METRICS[units[0]["primary"]]
     encoders = [unit for unit in units if unit["role"] == "encoder"]
-    if not encoders:
+    others = sorted((u for u in units if u["role"] != "encoder"), key=lambda u: _mean(u, metric))
+    if metric.direction == "max":
+        others.reverse()
+    if not encoders or not others:
         return
-    best = _first(encoders, metric)
-    ahead = [unit for unit in units if unit["role"] != "encoder" and _better(unit, best, metric)]
-    if not ahead:
+    best = (max if metric.direction == "max" else min)(encoders, key=lambda unit: _mean(unit, metric))
+    if _better(others[0], best, metric):
+        yield _sentence(others, best, metric, f"every encoder (the best is {best['label']})")
         return
-    ahead.sort(key=lambda unit: _mean(unit, metric), reverse=metric.direction == "max")
-    head, *others = ahead
-    budget = "all labels" if head["budget"] == "all" else f"{head['budget']} labels"
-    certain = "" if _apart(head, best, metric) else ", within their intervals"
-    more = f"; so {'is' if len(others) == 1 else 'are'} {', '.join(str(u['label']) for u in others)}" if others else ""
-    yield (
-        f"{head['task_title']}, {budget}: {head['label']} ({_what(head)}) is ahead of every encoder: {metric.title} "
-        f"{_text(head, metric)} against {_text(best, metric)} of {best['label']}{certain}{more}."
+    for encoder in encoders:
+        if _better(others[0], encoder, metric):
+            yield _sentence(others, encoder, metric, str(encoder["label"]))
+
+
+def _sentence(others: Sequence[Attrs], encoder: Attrs, metric: Metric, whom: str) -> str:
+    """That the first of `others` is ahead of `encoder`, by how much, and which others are so too."""
+    head, *rest = [unit for unit in others if _better(unit, encoder, metric)]
+    budget = "all labels" if head["budget"] == "all" else f"{head['budget']:,} labels"
+    doubt = "" if _apart(head, encoder, metric) else ", but their intervals overlap"
+    names = ", ".join(str(unit["label"]) for unit in rest)
+    also = f"; so {'is' if len(rest) == 1 else 'are'} {names}" if rest else ""
+    return (
+        f"{head['task_title']}, {budget}: {head['label']} ({_what(head)}) is ahead of {whom}: {metric.title} "
+        f"{_text(head, metric)} against {_text(encoder, metric)}{doubt}{also}."
     )
 
 
@@ -63,11 +74,6 @@ def _mean(unit: Attrs, metric: Metric) -> float:
 def _better(a: Attrs, b: Attrs, metric: Metric) -> bool:
     difference = _mean(a, metric) - _mean(b, metric)
     return difference > 0 if metric.direction == "max" else difference < 0
-
-
-def _first(units: Sequence[Attrs], metric: Metric) -> Attrs:
-    choose = max if metric.direction == "max" else min
-    return choose(units, key=lambda unit: _mean(unit, metric))
 
 
 def _interval(unit: Attrs, metric: Metric) -> tuple[float, float]:

@@ -81,16 +81,31 @@ class Best:
     value: Tensor | None = None
     """Its setting, (S,)."""
 
-    def offer(self, score: Tensor, value: float, *parts: Tensor) -> None:
-        """Take candidate `parts` (each (S, ...)), tried with setting `value`, where `score` (S,) beats all before."""
+    def offer(self, score: Tensor, value: float, *parts: Tensor, draws: Tensor | None = None) -> None:
+        """Take a candidate where it beats all before.
+
+        Args:
+            score: What validation says, (S,), more is better.
+            value: The setting that was tried.
+            parts: What was fitted, each (S, ...).
+            draws: Numbers of the draws that were tried, (S,); all by default. The first candidate has all.
+        """
         if self.score is None or self.value is None:
-            self.score, self.parts, self.value = score, parts, torch.full_like(score, value)
+            self.score, self.value = score.clone(), torch.full_like(score, value)
+            self.parts = tuple(part.clone() for part in parts)
             return
-        won = score > self.score
-        self.score = torch.where(won, score, self.score)
-        self.value = torch.where(won, value, self.value)
-        shaped = (won.view(-1, *(1,) * (part.ndim - 1)) for part in parts)
-        self.parts = tuple(torch.where(w, new, old) for w, new, old in zip(shaped, parts, self.parts, strict=True))
+        draws = torch.arange(len(self.score)) if draws is None else draws
+        won = score > self.score[draws]
+        winners = draws[won]
+        self.score[winners], self.value[winners] = score[won], value
+        for kept, part in zip(self.parts, parts, strict=True):
+            kept[winners] = part[won]
+
+    def at(self, draws: Tensor) -> Tensor:
+        """Best score of some draws."""
+        if self.score is None:
+            raise ValueError("nothing was offered")
+        return self.score[draws]
 
     @property
     def chosen(self) -> list[float]:

@@ -16,7 +16,7 @@ Objective = Callable[[Tensor], tuple[Tensor, Tensor]]
 class Settings:
     """When to stop."""
 
-    gap: float = 1e-5
+    gap: float = 3e-5
     """A problem is solved when its predicted distance from the optimum, g H g / 2, is below this (loss units)."""
     iterations: int = 300
     """At most so many evaluations."""

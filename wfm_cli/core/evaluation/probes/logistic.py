@@ -23,7 +23,7 @@ from wfm_cli.core.evaluation.probes.principal import Principal
 ABSENT = -1e4
 """Bias of a class that a draw does not hold: its probability and its gradient are exactly zero."""
 PATIENCE = 2
-"""The path ends when so many strengths in a row validate worse than the best, for every draw."""
+"""The path of a draw ends when so many strengths in a row validate worse than its best."""
 
 
 @dataclass
@@ -76,6 +76,10 @@ class Logistic:
         shrink[:, -1] = 0
         return loss + 0.5 * (shrink * weight).sum((1, 2)), gradient.add_(shrink)
 
+    def draws(self, index: Tensor) -> Logistic:
+        """The problem of some of the draws."""
+        return Logistic(self.rows[index], self.y[index], self.classes, self.curvature[index], self.strength)
+
     def inverse(self) -> Tensor:
         """First guess of the inverse Hessian, a diagonal shaped like the parameters."""
         hessian = self.curvature + self.strength
@@ -99,16 +103,22 @@ def fit_logistic(
         axes: `Principal.of(shown.x)` where it is known already.
         settings: Stopping rules of the solver.
     """
-    axes = axes or Principal.of(shown.x)
+    settings, axes = settings or Settings(), axes or Principal.of(shown.x)
     problem = Logistic.of(axes, shown.y, shown.classes)
-    weight, best, worse = problem.start(), Best(), 0
+    weight, best = problem.start(), Best()
+    draws = torch.arange(len(weight))
+    worse = torch.zeros(len(weight), dtype=torch.int64)
     for strength in sorted(strengths, reverse=True):
         problem.strength = strength
-        weight = minimise(problem, weight, problem.inverse(), settings or Settings()).x
+        weight = minimise(problem, weight, problem.inverse(), settings).x
         fit = axes.unfold(weight[:, :-1], weight[:, -1])
         score = shown.choose(fit)
-        best.offer(score, strength, fit.weight, fit.bias)
-        worse = worse + 1 if best.score is not None and bool((score < best.score).all()) else 0
-        if worse == PATIENCE:
+        best.offer(score, strength, fit.weight, fit.bias, draws=draws)
+        worse = torch.where(score < best.at(draws), worse + 1, 0)
+        left = worse < PATIENCE
+        if not bool(left.any()):
             break
+        if not bool(left.all()):
+            axes, problem = axes.draws(left), problem.draws(left)
+            weight, draws, worse = weight[left], draws[left], worse[left]
     return best.linear

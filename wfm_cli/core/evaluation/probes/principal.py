@@ -7,7 +7,7 @@ and with fewer samples than features they number at most n: the problem shrinks 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -42,11 +42,15 @@ class Principal:
         rows, power, basis = (torch.stack(part) for part in zip(*axes, strict=True))
         return cls(rows.to(x.dtype), power, basis.to(x.dtype), mean, scale)
 
-    def unfold(self, weight: Tensor, bias: Tensor, chosen: list[float] | None = None) -> Linear:
+    def unfold(self, weight: Tensor, bias: Tensor) -> Linear:
         """Weights (S, r, C) on the axes and bias (S, C) as weights on the features themselves."""
         full = self.scale[..., None] * (self.basis @ weight).double()
         offset = bias.double() - torch.einsum("sd,sdc->sc", self.mean, full)
-        return Linear(full.to(weight.dtype), offset.to(weight.dtype), chosen or [])
+        return Linear(full.to(weight.dtype), offset.to(weight.dtype), [])
+
+    def draws(self, index: Tensor) -> Principal:
+        """Some of the draws."""
+        return Principal(*(getattr(self, field.name)[index] for field in fields(self)))
 
 
 def _axes(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
