@@ -18,6 +18,7 @@ from wfm_cli.core.evaluation.report import FORMATS, render
 from wfm_cli.core.evaluation.report.confusion import confusion_matrix
 from wfm_cli.core.evaluation.report.csv import COLUMNS
 from wfm_cli.core.evaluation.report.latex import escape
+from wfm_cli.core.evaluation.report.model import fixed
 from wfm_cli.core.store.run import Run
 from wfm_cli.errors import InputError, StoreError
 
@@ -252,3 +253,8 @@ def test_confusion_counts_every_seed_and_marks_absent_classes() -> None:
     shares = confusion_matrix(truth, np.array([[0, 1, 1, 1], [0, 0, 1, 0]]), 3)
     assert shares[:2].tolist() == [[0.75, 0.25, 0.0], [0.25, 0.75, 0.0]]
     assert np.isnan(shares[2]).all()
+
+
+@pytest.mark.parametrize(("value", "text"), [(-0.0004, "0.00"), (-0.006, "-0.01"), (2.345678, "2.35")])
+def test_numbers_never_show_a_negative_zero(value: float, text: str) -> None:
+    assert fixed(value, 2) == text

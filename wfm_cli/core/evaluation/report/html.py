@@ -11,7 +11,7 @@ from typing import Any
 from wfm_cli.core.evaluation.report import figures
 from wfm_cli.core.evaluation.report.confusion import best_confusion
 from wfm_cli.core.evaluation.report.html_table import results_table, units_table
-from wfm_cli.core.evaluation.report.model import Pretraining, Report, TaskTable
+from wfm_cli.core.evaluation.report.model import Pretraining, Report, TaskTable, fixed
 from wfm_cli.core.evaluation.report.style import svg
 from wfm_cli.core.evaluation.report.training_figure import reconstruction_figure, training_figure
 from wfm_cli.core.evaluation.report.view import metric_title, view
@@ -106,7 +106,7 @@ def _pretraining(run: Run, summary: Pretraining) -> str:
         head = "<tr><th>Masked tokens, NMSE (dB)</th><th>median</th><th>p10</th><th>p90</th></tr>"
         rows = ""
         for label, numbers in summary.rows:
-            cells = (f"{numbers[q]:.2f}" if q in numbers else "–" for q in ("median", "p10", "p90"))
+            cells = (fixed(numbers[q], 2) if q in numbers else "–" for q in ("median", "p10", "p90"))
             rows += f"<tr><td>{escape(label)}</td>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
         parts.append(f"<table><thead>{head}</thead><tbody>{rows}</tbody></table>")
     parts.append("</div>")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from wfm_cli.core.evaluation.report.model import Pretraining, Report, TaskTable
+from wfm_cli.core.evaluation.report.model import Pretraining, Report, TaskTable, fixed
 from wfm_cli.core.evaluation.report.view import Text, view
 
 _SPECIAL = {
@@ -72,6 +72,7 @@ def _pretraining(report: Report, summary: Pretraining) -> Iterator[str]:
     yield r"\centering"
     yield rf"\caption{{Reconstruction of masked tokens. {escape(facts)}.}}"
     yield rf"\label{{tab:{_slug(report.name)}-pretraining}}"
+    yield r"\footnotesize\setlength{\tabcolsep}{4pt}"
     yield r"\begin{tabular}{lrrr}"
     yield r"\toprule"
     yield r" & \multicolumn{3}{c}{NMSE (dB)} \\"
@@ -79,7 +80,7 @@ def _pretraining(report: Report, summary: Pretraining) -> Iterator[str]:
     yield r" & median & p10 & p90 \\"
     yield r"\midrule"
     for label, numbers in summary.rows:
-        values = (f"${numbers[q]:.2f}$" if q in numbers else "--" for q in ("median", "p10", "p90"))
+        values = (f"${fixed(numbers[q], 2)}$" if q in numbers else "--" for q in ("median", "p10", "p90"))
         yield _row([escape(label), *values])
     yield r"\bottomrule"
     yield r"\end{tabular}"

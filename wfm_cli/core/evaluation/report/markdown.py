@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from wfm_cli.core.evaluation.report.model import Pretraining, Report
+from wfm_cli.core.evaluation.report.model import Pretraining, Report, fixed
 from wfm_cli.core.evaluation.report.view import Text, View, status_line, view
 
 
@@ -43,7 +43,7 @@ def _pretraining(summary: Pretraining) -> Iterator[str]:
     if summary.rows:
         lines = [_row(["Reconstruction", "median NMSE (dB)", "p10 (dB)", "p90 (dB)"]), "| --- | ---: | ---: | ---: |"]
         for label, numbers in summary.rows:
-            values = (f"{numbers[q]:.2f}" if q in numbers else "–" for q in ("median", "p10", "p90"))
+            values = (fixed(numbers[q], 2) if q in numbers else "–" for q in ("median", "p10", "p90"))
             lines.append(_row([_escape(label), *values]))
         yield "\n".join(lines)
     yield from (_escape(text) for text in (summary.verdict, summary.alarm and f"ALARM: {summary.alarm}") if text)

@@ -21,6 +21,11 @@ ROLES = {
 _DECIMALS = {"%": 1, "dB": 2, "m": 2}
 
 
+def fixed(value: float, digits: int) -> str:
+    """`value` with so many digits behind the point, and never `-0.0`."""
+    return f"{round(value, digits) + 0.0:.{digits}f}"
+
+
 @dataclass(frozen=True)
 class Metric:
     """A measured quantity: its name in the units, how it is printed, and which way is better."""
@@ -47,7 +52,7 @@ class Metric:
 
     def text(self, value: float) -> str:
         """`value` with the metric's digits; the minus sign is a hyphen, backends may replace it."""
-        return f"{value:.{self.decimals}f}"
+        return fixed(value, self.decimals)
 
     def better(self, a: float, b: float) -> bool:
         """Whether `a` beats `b`."""

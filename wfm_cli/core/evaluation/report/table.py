@@ -12,7 +12,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from wfm_cli.core.evaluation.report.model import Pretraining, Report
+from wfm_cli.core.evaluation.report.model import Pretraining, Report, fixed
 from wfm_cli.core.evaluation.report.view import Text as Entry
 from wfm_cli.core.evaluation.report.view import View, status_line, view
 
@@ -104,7 +104,7 @@ def _pretraining(summary: Pretraining) -> Iterator[RenderableType]:
         for column in ("", "median NMSE (dB)", "p10 (dB)", "p90 (dB)"):
             table.add_column(column, justify="right" if column else "left")
         for label, numbers in summary.rows:
-            table.add_row(label, *(f"{numbers[q]:.2f}" if q in numbers else "–" for q in ("median", "p10", "p90")))
+            table.add_row(label, *(fixed(numbers[q], 2) if q in numbers else "–" for q in ("median", "p10", "p90")))
         yield table
     if summary.verdict:
         yield Text(summary.verdict)

@@ -108,7 +108,8 @@ def _panel(axes: Axes, columns: Columns, names: list[str]) -> None:
             both = np.isfinite(low) & np.isfinite(high)
             axes.fill_between(steps[both], low[both], high[both], color=color, alpha=0.14, linewidth=0)
     positive = [columns[name][np.isfinite(columns[name])] for name in shown]
-    if any("loss" in name for name in shown) and all(v.min() > 0 and v.max() > 20 * v.min() for v in positive):
+    wide = all(v.min() > 0 for v in positive) and any(v.max() > 20 * v.min() for v in positive)
+    if wide and any("loss" in name or "norm" in name for name in shown):
         axes.set_yscale("log")
     if len(shown) > 1:
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.3), ncols=3, columnspacing=1.2)
