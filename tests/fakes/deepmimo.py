@@ -60,14 +60,14 @@ def fake_rays(
     Args:
         users: Number of users.
         paths: At most so many paths of a user.
-        seed: Seed of everything.
+        seed: Seed of everything. Another seed is another place: its grid is shifted by `seed` times 0.25 m.
         no_path: Share of users without any path.
         spacing_m: Distance of neighbouring users.
     """
     rng = np.random.default_rng(seed)
     columns = max(1, int(np.sqrt(users)))
     row, column = np.divmod(np.arange(users), columns)
-    rx = np.stack([10 + spacing_m * row, spacing_m * (column - columns / 2), np.full(users, 1.5)], axis=1)
+    rx = np.stack([10 + 0.25 * seed + spacing_m * row, spacing_m * (column - columns / 2), np.full(users, 1.5)], axis=1)
     tx = np.array([[0.0, 0.0, 10.0]])
     count = rng.integers(1, paths + 1, users)
     count[rng.random(users) < no_path] = 0

@@ -160,7 +160,7 @@ def _all_late(rays):
 
 
 def test_base_stations_by_name(tmp_path):
-    stations = {1: fake_rays(40), 2: fake_rays(40, seed=2)}
+    stations = {1: fake_rays(40), 2: fake_rays(40, no_path=0.4)}
     one, two = (str(write_mat(tmp_path / name, stations)) for name in ("city_1", "city_2"))
     plan, _ = planned(one, two, bs={"city_1": 2, "city_2": 1})
     assert [plan.attrs["scenarios"][name]["bs"] for name in ("city_1", "city_2")] == [2, 1]
