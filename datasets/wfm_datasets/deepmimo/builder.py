@@ -181,10 +181,12 @@ class DeepMIMOBuilder:
         )
         if source.split is not None and source.split not in made:
             reason = {
-                "city": "needs scenarios of two places or more",
+                "city": f"leaves a part without users at blocks of {source.block_m:g} m",
                 "spatial": f"leaves a part without users at blocks of {source.block_m:g} m",
                 "random": f"leaves a part without users ({len(number)} samples)",
             }[source.split]
+            if source.split == "city" and place.max() == 0:
+                reason = "needs scenarios of two places or more"
             raise InputError(f"split: '{source.split}' {reason}", f"possible: {', '.join(made) or 'none'}")
         if not made:
             raise InputError(

@@ -60,13 +60,23 @@ def test_blocks_are_whole_and_shares_are_near(seed, block):
         assert all(len(set(split[mine][keys == key])) == 1 for key in set(keys))
         largest = max(np.bincount(np.unique(keys, return_inverse=True)[1]))
         sizes = np.bincount(split[mine], minlength=3)
-        np.testing.assert_allclose(sizes, np.array(SHARES) * mine.sum(), atol=largest)
+        assert sizes.all()
+        np.testing.assert_allclose(sizes, np.array(SHARES) * mine.sum(), atol=2 * largest)
+    np.testing.assert_allclose(np.bincount(split), np.array(SHARES) * 1700, atol=64 * (block / 20) ** 2 + 40)
 
 
 def test_three_blocks_are_enough_for_three_parts():
     position = grid(3, 1, spacing=20.0)
     split = spatial_split(position, np.zeros(3, int), SHARES, 20.0, 0)
     assert sorted(split) == [TRAIN, VAL, TEST]
+
+
+def test_places_of_one_block_share_out_the_parts():
+    position, place = np.concatenate([grid(4, 4)] * 10), np.repeat(np.arange(10), 16)
+    split = spatial_split(position, place, SHARES, 20.0, 0)
+    assert np.bincount(split).tolist() == [7 * 16, 1 * 16, 2 * 16]
+    city = city_split(position, place, 9, SHARES, 20.0, 0)
+    assert np.bincount(city).tolist() == [8 * 16, 1 * 16, 1 * 16]
 
 
 def test_scenarios_on_the_same_users_stay_together():

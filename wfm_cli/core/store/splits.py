@@ -47,8 +47,8 @@ def spatial_split(
 ) -> Split:
     """Square blocks of users, each whole in one part.
 
-    Within every place the blocks are shuffled, and each goes to the part that lacks most users; a place of three blocks
-    or more has users in every part.
+    Place after place the blocks are shuffled, and each goes to the part that lacks most users so far; a place with as
+    many blocks as there are parts has users in every part.
 
     Args:
         position_m: User positions (n, 2 or 3); the first two coordinates count, metres.
@@ -61,28 +61,28 @@ def spatial_split(
         Part of every sample, (n,), uint8.
     """
     split = np.empty(len(place), np.uint8)
+    lacking = np.zeros(3)
     for number in np.unique(place):
         mine = np.flatnonzero(place == number)
         xy = position_m[mine, :2].astype(np.float64)
         cells = np.floor((xy - xy.min(axis=0)) / block_m).astype(np.int64)
         _, block, sizes = np.unique(cells, axis=0, return_inverse=True, return_counts=True)
         order = np.random.default_rng([*np.atleast_1d(seed), int(number)]).permutation(len(sizes))
-        split[mine] = _fill(sizes, order, fractions)[block.ravel()]
+        lacking += np.asarray(fractions) * len(mine)
+        split[mine] = _fill(sizes[order], np.asarray(fractions) > 0, lacking)[np.argsort(order)][block.ravel()]
     return split
 
 
-def _fill(sizes: NDArray[np.integer], order: NDArray[np.integer], fractions: Fractions) -> Split:
-    """Part of every block: blocks in the given order, each to the part that lacks most of its share."""
-    wanted = np.asarray(fractions) * sizes.sum()
-    have = np.zeros(3)
+def _fill(sizes: NDArray[np.integer], wanted: NDArray[np.bool_], lacking: NDArray[np.float64]) -> Split:
+    """Part of every block of a place, in order: the one that lacks most users. `lacking` (3,) is updated."""
     part = np.empty(len(sizes), np.uint8)
-    for left, block in zip(range(len(sizes), 0, -1), order, strict=True):
-        may = wanted > 0
-        if np.count_nonzero(may & (have == 0)) >= left:
-            may &= have == 0
-        chosen = int(np.argmax(np.where(may, wanted - have, -np.inf)))
-        have[chosen] += sizes[block]
-        part[block] = chosen
+    empty = wanted.copy() if len(sizes) >= np.count_nonzero(wanted) else np.zeros(3, bool)
+    for number, size in enumerate(sizes):
+        may = empty if np.count_nonzero(empty) >= len(sizes) - number else wanted
+        chosen = int(np.argmax(np.where(may, lacking, -np.inf)))
+        lacking[chosen] -= size
+        empty[chosen] = False
+        part[number] = chosen
     return part
 
 
