@@ -120,7 +120,7 @@ def paired_bootstrap(
 
     Returns:
         Difference, its interval, and a two-sided p-value: twice the smaller share of resamples on either side of zero,
-        with one observation added so that it is never zero. Correct families of tests with `holm`.
+        one added so that it is never zero. Correct families of tests with `holm`.
 
     Raises:
         ValueError: No sample, shapes that differ, no resamples, or a `level` not between 0 and 1.
@@ -131,13 +131,29 @@ def paired_bootstrap(
     if resamples < 1:
         raise ValueError("a paired test needs at least one resample")
     ours, theirs = _resampled(score, truth, [guess, other], resamples, seed, batched)
-    draws = ours - theirs
-    draws = draws[np.isfinite(draws)]
-    lo, hi = _percentiles(draws, level)
-    below, above = int((draws <= 0).sum()), int((draws >= 0).sum())
-    p = min(1.0, 2 * (min(below, above) + 1) / (draws.size + 1)) if draws.size else float("nan")
     observed = _once(score, truth, guess, batched) - _once(score, truth, other, batched)
-    return Difference(observed, lo, hi, p)
+    return difference(ours, theirs, observed, level=level)
+
+
+def difference(
+    draws: NDArray[np.float64], baseline: NDArray[np.float64], observed: float, *, level: float = 0.95
+) -> Difference:
+    """Interval and two-sided p-value of a difference from scores of the same resampled test sets.
+
+    Args:
+        draws: Scores of the encoder, one per resample, (R,).
+        baseline: Scores of the baseline on the same resamples, (R,).
+        observed: Difference on the test set itself.
+        level: Coverage of the interval.
+
+    Returns:
+        The difference; resamples in which either score is NaN are left out, p is 1 when none is left.
+    """
+    gaps = draws - baseline
+    gaps = gaps[np.isfinite(gaps)]
+    lo, hi = _percentiles(gaps, level)
+    fewer = min(int((gaps <= 0).sum()), int((gaps >= 0).sum()))
+    return Difference(observed, lo, hi, min(1.0, 2 * (fewer + 1) / (gaps.size + 1)))
 
 
 def holm(p_values: Sequence[float] | NDArray[np.float64]) -> NDArray[np.float64]:

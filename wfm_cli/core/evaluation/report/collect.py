@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from wfm_cli.core.evaluation.report.model import ROLES, Budget, Cell, Metric, Report, Row, TaskTable
+from wfm_cli.core.evaluation.report.paired import with_differences
 from wfm_cli.core.evaluation.report.pretraining import summarise
 from wfm_cli.core.evaluation.report.published import (
     PublishedFigures,
@@ -36,7 +37,7 @@ def collect(run: Run, published: PublishedFigures | None = None, findings: Findi
         The report; without tables when the run holds no probe units.
     """
     units = [unit for unit in run.units() if unit.attrs.get("kind") == "probe"]
-    attrs = [unit.attrs for unit in units]
+    attrs = [{**unit.attrs, "key": unit.key} for unit in units]
     recipe = dict(run.attrs.get("recipe") or {})
     return Report(
         name=str(recipe.get("name") or run.path.stem),
@@ -44,7 +45,7 @@ def collect(run: Run, published: PublishedFigures | None = None, findings: Findi
         status=str(run.attrs.get("status", "complete" if run.complete else "unfinished")),
         recipe=recipe,
         versions=dict(run.attrs.get("versions") or {}),
-        tables=tuple(_tables(attrs, recipe, published or published_figures)),
+        tables=tuple(with_differences(run, table) for table in _tables(attrs, recipe, published or published_figures)),
         findings=tuple((findings or _findings)(attrs)) if attrs else (),
         failures=tuple((u.key, str(u.attrs.get("error") or "no reason given")) for u in units if not _ok(u.attrs)),
         units=len(units),
@@ -161,7 +162,7 @@ def _cell(attrs: Attrs, metric: Metric) -> Cell:
     entry = (attrs.get("metrics") or {}).get(metric.name) or {}
     mean = _number(entry.get("mean"))
     if not _ok(attrs) or mean is None:
-        return Cell(error=str(attrs.get("error") or f"no {metric.title}"))
+        return Cell(key=str(attrs["key"]), error=str(attrs.get("error") or f"no {metric.title}"))
     half = _number(entry.get("half_width"))
     boot = [_number(end) for end in entry.get("boot") or ()]
     counts = attrs.get("n_train")
@@ -171,6 +172,7 @@ def _cell(attrs: Attrs, metric: Metric) -> Cell:
         half=half if half else None,  # exactly equal seeds (all labels, a convex probe) say nothing about spread
         boot=(boot[0], boot[1]) if len(boot) == 2 and boot[0] is not None and boot[1] is not None else None,
         seeds=len(attrs.get("seeds") or ()),
+        key=str(attrs["key"]),
         n_train=sum(counts) / len(counts) if counts else float("nan"),
     )
 

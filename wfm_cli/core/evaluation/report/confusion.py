@@ -8,7 +8,6 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from wfm_cli.core.evaluation.report.collect import budget_of, ok_units
 from wfm_cli.core.evaluation.report.model import Row, TaskTable
 from wfm_cli.core.evaluation.report.style import COLUMN, look, new_figure
 from wfm_cli.core.store.run import Run, Unit
@@ -82,13 +81,8 @@ def best_confusion(run: Run, table: TaskTable) -> tuple[Figure, str] | None:
             best = row
     if best is None:
         return None
-    for unit in ok_units(run):
-        a = unit.attrs
-        same = (a.get("task"), str(a.get("split") or ""), a.get("label"), a.get("probe") or "", a.get("pooling") or "")
-        if same == (table.task, table.split, best.label, best.probe, best.pooling) and budget_of(a) == budget:
-            shares = unit_confusion(unit)
-            if shares is None:
-                return None
-            caption = f"Confusion of {best.label}, {table.column(budget)}, all seeds together."
-            return confusion_figure(shares, table.classes, best.label), caption
-    return None
+    shares = unit_confusion(run.unit(best.cells[budget].key))
+    if shares is None:
+        return None
+    caption = f"Confusion of {best.label}, {table.column(budget)}, all seeds together."
+    return confusion_figure(shares, table.classes, best.label), caption

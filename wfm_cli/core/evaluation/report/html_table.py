@@ -30,6 +30,7 @@ def _entry(entry: Text) -> str:
         spread = f' <span class="spread">[{entry.interval[0]}, {entry.interval[1]}]</span>'
     elif entry.remark:
         spread = f' <span class="spread">({escape(entry.remark)})</span>'
+    spread += '<span class="star">*</span>' if entry.star else ""
     mark = f"<sup>{entry.mark}</sup>" if entry.mark else ""
     style = f' class="{entry.style}"' if entry.style else ""
     return f'<td{style}><span class="value">{escape(entry.value)}</span>{spread}{mark}</td>'

@@ -92,7 +92,7 @@ def _row(cells: list[str]) -> str:
 
 
 def _entry(entry: Text) -> str:
-    numeric = re.fullmatch(r"-?[\d.]+", entry.value) is not None
+    numeric = re.fullmatch(r"[-+]?[\d.]+", entry.value) is not None
     if not numeric:
         return escape(entry.value) + (rf"\textsuperscript{{{entry.mark}}}" if entry.mark else "")
     value = rf"\mathbf{{{entry.value}}}" if entry.style == "best" else entry.value
@@ -103,6 +103,7 @@ def _entry(entry: Text) -> str:
         value += rf" {{\scriptsize $[{entry.interval[0]}, {entry.interval[1]}]$}}"
     elif entry.remark:
         value += rf" {{\scriptsize ({escape(entry.remark)})}}"
+    value += "*" if entry.star else ""
     return rf"\underline{{{value}}}" if entry.style == "tied" else value
 
 

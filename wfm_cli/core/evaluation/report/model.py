@@ -73,6 +73,8 @@ class Cell:
     """Mean number of training labels over the seeds."""
     error: str = ""
     """Why the unit failed; empty when it did not."""
+    key: str = ""
+    """Key of the unit in the run."""
     best: bool = False
     tied: bool = False
     """Not the best, but its interval overlaps that of the best."""
@@ -91,6 +93,19 @@ class Cell:
 
 
 @dataclass(frozen=True)
+class Delta:
+    """An encoder minus the best row that needs no pretraining, on the same test users."""
+
+    mean: float
+    lo: float
+    hi: float
+    p: float
+    """Holm-corrected over all comparisons of the table."""
+    against: str
+    """Label of the row it is compared with."""
+
+
+@dataclass(frozen=True)
 class Row:
     """One encoder under one probe."""
 
@@ -101,6 +116,11 @@ class Row:
     probe: str
     dim: int | None
     cells: dict[Budget, Cell]
+
+    @property
+    def name(self) -> str:
+        """Label with the probe, unique in a table unless poolings share a label."""
+        return f"{self.label} ({self.probe})" if self.probe and self.probe not in self.label else self.label
 
 
 @dataclass(frozen=True)
@@ -134,6 +154,8 @@ class TaskTable:
     n_val: int | None = None
     classes: tuple[str, ...] = ()
     data_digest: str = ""
+    deltas: dict[str, dict[Budget, Delta]] = field(default_factory=dict)
+    """Differences of the encoders by `Row.name`."""
 
     def section(self, role: str) -> list[Row]:
         """Rows of one role."""

@@ -6,8 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from wfm_cli.core.evaluation.report.model import ROLES, Budget, Cell, Metric, Published, Report, Row, TaskTable
+from wfm_cli.core.evaluation.report.model import ROLES, Budget, Cell, Delta, Metric, Published, Report, Row, TaskTable
 from wfm_cli.core.evaluation.statistics import MIN_SEEDS
+
+SIGNIFICANT = 0.05
+"""Level of the corrected tests."""
 
 Style = Literal["", "best", "tied", "muted", "failed"]
 
@@ -23,6 +26,8 @@ class Text:
     """Bootstrap interval, shown where there is no t-interval."""
     remark: str = ""
     """Why there is no interval."""
+    star: bool = False
+    """Significant difference."""
     mark: str = ""
     """Letter of a footnote."""
     style: Style = ""
@@ -36,6 +41,7 @@ class Text:
             text += f" [{self.interval[0]}, {self.interval[1]}]"
         elif self.remark:
             text += f" ({self.remark})"
+        text += "*" if self.star else ""
         return text + (f" [{self.mark}]" if self.mark else "")
 
 
@@ -68,6 +74,9 @@ def view(table: TaskTable) -> View:
         for role, title in ROLES.items()
         if (rows := table.section(role))
     ]
+    if table.deltas:
+        lines = tuple(_delta_line(table, row) for row in table.section("encoder") if row.name in table.deltas)
+        sections.append(Section("Gain over best untrained row", lines))
     beside = [p for p in table.published if _shared_budgets(table, p)]
     if beside:
         sections.append(Section("Published (see notes)", tuple(_published_line(table, p) for p in beside)))
@@ -145,9 +154,7 @@ def split_sentence(table: TaskTable) -> str:
 
 
 def _line(table: TaskTable, row: Row, *, show_probe: bool) -> tuple[Text, ...]:
-    label = row.label
-    if show_probe and row.probe and row.probe not in label:
-        label += f" ({row.probe})"
+    label = row.name if show_probe else row.label
     dim = f"{row.dim:,}" if row.dim else ""
     return (Text(label), Text(dim, style="muted"), *(_cell(row.cells.get(b), table.metric) for b in table.budgets))
 
@@ -166,6 +173,19 @@ def _cell(cell: Cell | None, metric: Metric) -> Text:
     if cell.boot is not None:
         return Text(value, interval=(metric.text(cell.boot[0]), metric.text(cell.boot[1])), style=style)
     return Text(value, remark=f"n={cell.seeds}" if cell.seeds < MIN_SEEDS else "", style=style)
+
+
+def _delta_line(table: TaskTable, row: Row) -> tuple[Text, ...]:
+    deltas = table.deltas[row.name]
+    return (Text(row.label), Text(""), *(_delta(deltas.get(budget), table.metric) for budget in table.budgets))
+
+
+def _delta(delta: Delta | None, metric: Metric) -> Text:
+    if delta is None:
+        return Text("–", style="muted")
+    value = f"{'+' if delta.mean > 0 else ''}{metric.text(delta.mean)}"
+    interval = (metric.text(delta.lo), metric.text(delta.hi))
+    return Text(value, interval=interval, star=delta.p < SIGNIFICANT)
 
 
 def _shared_budgets(table: TaskTable, entry: Published) -> list[Budget]:
@@ -190,6 +210,13 @@ def _notes(table: TaskTable) -> Iterator[str]:
         yield "n=1, n=2: too few seeds to say how far they spread."
     if any(cell.error for cell in cells):
         yield f"{sum(bool(cell.error) for cell in cells)} unit(s) failed; see the list of failures."
+    if table.deltas:
+        count = sum(map(len, table.deltas.values()))
+        better = "negative" if table.metric.direction == "min" else "positive"
+        yield (
+            f"Differences: paired bootstrap over test samples and seeds, {better} where the encoder is better; "
+            f"* p < {SIGNIFICANT:g} after Holm's correction for {count} comparison{'' if count == 1 else 's'}."
+        )
     if sentence := split_sentence(table):
         yield sentence
 
