@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -170,6 +171,24 @@ def test_resume_without_checkpoint_begins(finished: Path, store: Path, tmp_path:
     pretrain(recipe(store), early, resume=True, progress=False)
     for out in (tmp_path / "absent.zarr", early):
         assert same_tensors(finished / "weights/last", out / "weights/last")
+
+
+def test_run_killed_behind_its_last_step_is_brought_to_its_end(finished: Path, store: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run.zarr"
+    shutil.copytree(finished, out)
+    for part in ("weights", "results"):
+        shutil.rmtree(out / part)
+    Run.open(out).set_attrs(complete=False, summary=None)
+    summary = pretrain(recipe(store), out, resume=True, progress=False)
+    assert summary is not None
+    assert summary["quantiles"] == Run.open(finished).attrs["summary"]["quantiles"]
+    for which in ("best", "last"):
+        assert same_tensors(finished / "weights" / which, out / "weights" / which)
+
+
+def test_half_precision_without_scaling_is_refused(store: Path) -> None:
+    with pytest.raises(RecipeError, match=r"train.precision"):
+        recipe(store, precision="fp16")
 
 
 def test_moved_store_is_recognised(finished: Path, store: Path, tmp_path: Path) -> None:

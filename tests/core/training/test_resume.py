@@ -15,6 +15,7 @@ from wfm_cli.core.store.run import Run, load_tensors
 from wfm_cli.core.training.checkpoint import Checkpoints, State
 from wfm_cli.core.training.finish import finish
 from wfm_cli.core.training.journal import TIMED
+from wfm_cli.core.training.stopping import resume_command
 from wfm_cli.errors import Requeue, StoreError, WfmError
 
 
@@ -115,6 +116,16 @@ def test_control_c_saves_and_interrupts(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         stop_at(tmp_path / "run", 5, signal.SIGINT)
     assert Checkpoints(tmp_path / "run").steps()[-1] == 5
+
+
+def test_hint_is_the_same_command_with_resume(monkeypatch: pytest.MonkeyPatch) -> None:
+    out = Path("my runs/a.zarr")
+    assert resume_command(out) == "wfm pretrain RECIPE --out 'my runs/a.zarr' --resume"
+    monkeypatch.setattr("sys.argv", ["wfm", "pretrain", "r.yaml", "--resume", "--out", "a b"])
+    assert resume_command(out) == "wfm pretrain r.yaml --out 'a b' --resume"
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "wfm-17")
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    assert resume_command(out) == "wfm pretrain r.yaml --out 'a b' --devices 4 --resume"
 
 
 def test_validating_more_often_leaves_the_weights_alone(tmp_path: Path) -> None:

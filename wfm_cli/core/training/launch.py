@@ -11,6 +11,7 @@ from types import FrameType
 from typing import NoReturn
 
 from wfm_cli.core.training.dist import ranks_from
+from wfm_cli.core.training.stopping import RUN_ID
 from wfm_cli.errors import Requeue, WfmError
 
 GRACE = "120"
@@ -52,7 +53,7 @@ def launch(argv: Sequence[str], devices: int, program: Sequence[str] = ("-m", "w
         nproc_per_node=devices,
         rdzv_backend="c10d",
         rdzv_endpoint="127.0.0.1:0",
-        run_id=f"wfm-{os.getpid()}",
+        run_id=f"{RUN_ID}{os.getpid()}",
         max_restarts=0,
         local_addr="127.0.0.1",
     )

@@ -109,8 +109,9 @@ class Parallel:
         for key, tensor in tensors.items():
             kind, name = key.split("/", 1)
             parameter = parameters[name]
-            # The step counter is one number; the moments lie where their parameter lies.
-            value = tensor.to(parameter.device).clone() if tensor.ndim == 0 else like(tensor, parameter).clone()
+            # The step counter is one number, which fused kernels want on the device; moments lie like their parameter.
+            counter = parameter.device if optimiser.defaults.get("fused") else torch.device("cpu")
+            value = tensor.to(counter).clone() if tensor.ndim == 0 else like(tensor, parameter).clone()
             optimiser.state[parameter][kind] = value
 
 

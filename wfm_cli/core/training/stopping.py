@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import signal
 import sys
@@ -16,6 +17,8 @@ from typing import NoReturn
 from wfm_cli.core.training.journal import Journal
 from wfm_cli.errors import Requeue
 
+RUN_ID = "wfm-"
+"""How the names of our own launches begin."""
 REQUEUE = (signal.SIGTERM, signal.SIGUSR1)
 """What batch systems send before they end a job."""
 
@@ -73,6 +76,9 @@ def raise_stop(number: int, step: int, total: int, journal: Journal) -> NoReturn
 
 def resume_command(out: Path) -> str:
     """The command that continues the run at `out`."""
-    if len(sys.argv) > 1 and sys.argv[1] == "pretrain":
-        return shlex.join(["wfm", *(word for word in sys.argv[1:] if word != "--resume"), "--resume"])
-    return f"wfm pretrain RECIPE --out {shlex.quote(str(out))} --resume"
+    words = sys.argv[1:]
+    if words[:1] != ["pretrain"]:
+        return f"wfm pretrain RECIPE --out {shlex.quote(str(out))} --resume"
+    if os.environ.get("TORCHELASTIC_RUN_ID", "").startswith(RUN_ID) and "--devices" not in words:
+        words = [*words, "--devices", os.environ["WORLD_SIZE"]]  # which the launcher has taken off
+    return shlex.join(["wfm", *(word for word in words if word != "--resume"), "--resume"])
