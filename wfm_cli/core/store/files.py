@@ -52,6 +52,19 @@ def write_all(descriptor: int, data: Any) -> None:
         view = view[os.write(descriptor, view) :]
 
 
+def reserve(descriptor: int, size: int) -> None:
+    """Claim the space of a file before writing it: half the cost of writing, and a full disk shows at once.
+
+    Does nothing where the file system cannot.
+    """
+    if hasattr(os, "posix_fallocate"):
+        try:
+            os.posix_fallocate(descriptor, 0, size)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                raise
+
+
 def _write_error(path: Path, error: OSError) -> WfmError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         hint = "free some space and give the same command again: it goes on where it stopped"

@@ -11,8 +11,12 @@ import numpy as np
 
 from wfm_cli.core.store.schema import JSON
 
-_BLOCK = 1 << 15
-"""Values per step: their float64 copy stays in the cache."""
+_BLOCK = 1 << 16
+"""Values per step: what is made of them stays in the cache."""
+_FOLD = 32
+"""Values added in the array's own precision before float64 takes over."""
+_SAFE = (1e-12, 1e15)
+"""Largest magnitudes of a block whose squares are sound in float32."""
 
 
 def components(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -41,29 +45,32 @@ class Moments:
     def update(self, values: np.ndarray[Any, Any]) -> None:
         """Take in the values of a C-contiguous array.
 
-        Sums run in float64 and without BLAS, whose result would depend on its number of threads.
+        No BLAS: its result would depend on the processor and on its number of threads.
         """
         flat = components(values)
         self.count += flat.size
         with np.errstate(invalid="ignore", over="ignore"):  # infinities are found by their extremes, see `finite`
-            self._update(flat)
+            for start in range(0, flat.size, _BLOCK):
+                self._add(flat[start : start + _BLOCK])
 
-    def _update(self, flat: np.ndarray[Any, Any]) -> None:
-        for start in range(0, flat.size, _BLOCK):
-            block = flat[start : start + _BLOCK]
+    def _add(self, block: np.ndarray[Any, Any]) -> None:
+        if block.dtype == np.float16:  # NumPy is very slow with half precision
+            block = block.astype(np.float32)
+        low, high = block.min(), block.max()
+        if low != low:
+            kept = block[~np.isnan(block)]
+            self.nan += block.size - kept.size
+            if kept.size:
+                self._add(kept)
+            return
+        if block.dtype.kind == "f" and block.size == _BLOCK and _SAFE[0] < max(-low, high) < _SAFE[1]:
+            self.total += _folded_sum(block)
+            self.squares += _folded_sum(np.square(block))
+        else:
             wide = block.astype(np.float64)
-            if block.dtype == np.float16:  # NumPy compares half precision very slowly
-                block = wide
-            low, high = block.min(), block.max()
-            if low != low:
-                wide = wide[~np.isnan(wide)]
-                self.nan += block.size - wide.size
-                if not wide.size:
-                    continue
-                low, high = wide.min(), wide.max()
             self.total += float(wide.sum())
             self.squares += float(np.square(wide, out=wide).sum())
-            self.low, self.high = min(self.low, low.item()), max(self.high, high.item())
+        self.low, self.high = min(self.low, low.item()), max(self.high, high.item())
 
     def merge(self, other: Moments) -> None:
         """Take in what another piece has gathered."""
@@ -95,3 +102,8 @@ class Moments:
     def from_json(cls, data: Mapping[str, JSON]) -> Moments:
         """The inverse of `to_json`."""
         return cls(*(data[key] for key in ("count", "nan", "sum", "sumsq", "min", "max")))
+
+
+def _folded_sum(block: np.ndarray[Any, Any]) -> float:
+    """Sum of a block without converting it first; the error is that of rounding the values themselves."""
+    return float(np.add.reduce(np.add.reduce(block.reshape(_FOLD, -1), axis=0), dtype=np.float64))

@@ -16,7 +16,7 @@ from typing import Any
 import google_crc32c
 import numpy as np
 
-from wfm_cli.core.store.files import atomic_file, write_all
+from wfm_cli.core.store.files import atomic_file, reserve, write_all
 from wfm_cli.core.store.moments import Moments
 from wfm_cli.core.store.schema import ABSENT, DTYPES, JSON, ZSTD_LEVEL, ArraySpec, Grid, shard_name
 from wfm_cli.errors import InputError
@@ -59,6 +59,9 @@ def write_shard(folder: Path, shard: int, rows: np.ndarray[Any, Any], spec: Arra
     index = np.full((cut.chunks, 2), ABSENT, "<u8")
     offset = 0
     with atomic_file(folder / shard_name(shard, rows.ndim)) as descriptor:
+        if cut.compression == "none":
+            used = -(-len(rows) // cut.rows_per_chunk)
+            reserve(descriptor, used * cut.rows_per_chunk * spec.row_bytes + index.nbytes + 4)
         for number, chunk in enumerate(padded_chunks(rows, cut.rows_per_chunk)):
             start = number * cut.rows_per_chunk
             record.moments.update(rows[start : start + cut.rows_per_chunk])
