@@ -42,7 +42,7 @@ def _task(report: Report, table: TaskTable) -> Iterator[str]:
     yield r"\centering"
     yield rf"\caption{{{escape(f'{layout.title}. {layout.caption}')} (wfm {escape(version + digest)}).}}"
     yield rf"\label{{tab:{_slug(report.name)}-{_slug(table.task)}}}"
-    yield r"\footnotesize\setlength{\tabcolsep}{4pt}"
+    yield r"\footnotesize\setlength{\tabcolsep}{3pt}"
     yield rf"\begin{{tabular}}{{l{'r' * (len(layout.columns) - 1)}}}"
     yield r"\toprule"
     yield f" & & {_span(table)}" + r" \\"
