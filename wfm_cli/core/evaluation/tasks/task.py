@@ -114,9 +114,11 @@ def read_tasks(path: Path) -> list[Task]:
     try:
         return [Task.model_validate(member) for member in _members(data)]
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
+        # An unknown key first: it is what a missing one was meant to be.
+        first = min(error.errors(include_url=False), key=lambda detail: detail["type"] != "extra_forbidden")
         field = ".".join(map(str, first["loc"])) or "task"
-        raise InputError(f"{path}: {field}: {first['msg'].removeprefix('Value error, ')}") from None
+        words = "unknown key" if first["type"] == "extra_forbidden" else first["msg"].removeprefix("Value error, ")
+        raise InputError(f"{path}: {field}: {words}", f"keys of a task: {', '.join(Task.model_fields)}") from None
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise InputError(f"{path}: variants: {error}", "every {word} in the file is a key of `variants`") from None
 
