@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import pickle
 import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -76,17 +77,17 @@ def _read(file: Path) -> Mapping[str, Tensor]:
     if not file.is_file():
         raise InputError(f"{file}: no such checkpoint file", "name the .pth file of an official LWM checkpoint")
     with file.open("rb") as stream:
-        if stream.read(len(_LFS)) == _LFS:
-            raise InputError(f"{file}: a Git LFS pointer, not the checkpoint itself", _HINT)
+        start = stream.read(len(_LFS))
+    if start == _LFS:
+        raise InputError(f"{file}: a Git LFS pointer, not the checkpoint itself", _HINT)
     try:
-        loaded = torch.load(file, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if "weights_only" in str(error).lower() or "unsupported" in str(error).lower():
+        with warnings.catch_warnings(action="ignore"):  # torch's remarks about foreign pickles are not for users
+            loaded = torch.load(file, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError, KeyError, IndexError) as error:
+        if isinstance(error, pickle.UnpicklingError) and start.startswith((b"PK", b"\x80")):
             raise InputError(
                 f"{file}: refused, because it holds something else than tensors", "use a file with a plain state dict"
             ) from error
-        raise InputError(f"{file}: not a readable checkpoint, damaged or cut short", _HINT) from error
-    except (RuntimeError, EOFError, ValueError, OSError, KeyError, IndexError) as error:
         raise InputError(f"{file}: not a readable checkpoint, damaged or cut short", _HINT) from error
     if not isinstance(loaded, Mapping) or not loaded or not all(isinstance(v, Tensor) for v in loaded.values()):
         raise InputError(f"{file}: not a state dict (names to tensors)", "use a file with a plain state dict")

@@ -32,8 +32,8 @@ class LWMModel(Strict):
     dropout: float = Field(0.1, ge=0, lt=1)
     """Dropout of attention output and feed-forward network while training."""
     attention: Literal["auto", "sdpa", "math", "native"] = "auto"
-    """Attention kernel, all exact: `native` is compiled on first use (CPU, heads of 4, 5 or 8), `sdpa` is torch's, `math`
-    is spelled out; `auto` takes the fastest that works here."""
+    """Attention kernel, all exact: `native` is compiled on first use (CPU, heads of 4, 5 or 8), `sdpa` is torch's,
+    `math` is spelled out; `auto` takes the fastest that works here."""
 
 
 ModelBlock = LWMModel

@@ -47,6 +47,12 @@ class MaskedModellingBlock(Strict):
     normalise: Literal["sample", "batch", "none"] = "batch"
     """Denominator of the squared error: each sample's own masked power, the power of the whole batch, or none."""
 
+    @model_validator(mode="after")
+    def _shares(self) -> MaskedModellingBlock:
+        if min(self.replace) < 0 or abs(sum(self.replace) - 1.0) > 1e-6:
+            raise ValueError("the three shares of replace must be positive and add up to one")
+        return self
+
 
 class TrainBlock(Strict):
     """The optimiser, its schedule and what is kept."""

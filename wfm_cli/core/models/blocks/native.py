@@ -107,6 +107,7 @@ def _processor() -> str:
     )
 
 
+@lru_cache(maxsize=1)
 def _register() -> None:
     """Tell torch the shapes (for `torch.compile`) and the gradient of the kernel."""
     ops: Any = torch.ops.wfm

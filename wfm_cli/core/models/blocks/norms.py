@@ -35,5 +35,5 @@ class StdNorm(nn.Module):
 
     def radius(self) -> float:
         """Upper bound of the norm of an output token for any input; the normalised vector has at most sqrt(D - 1)."""
-        width = self.alpha.numel()
-        return float(self.alpha.double().abs().max()) * math.sqrt(width - 1) + float(self.bias.double().norm())
+        alpha, bias = self.alpha.detach().double(), self.bias.detach().double()
+        return float(alpha.abs().max()) * math.sqrt(alpha.numel() - 1) + float(bias.norm())
