@@ -40,6 +40,10 @@ def deepmimo(
         str | None, typer.Option(metavar="city|spatial|random", help="Default split of the store.")
     ] = None,
     normalise: Annotated[str, typer.Option(metavar="raw|published|power", help="Scale of the channels.")] = "published",
+    late_paths: Annotated[
+        str | None,
+        typer.Option("--late-paths", metavar="error|drop", help="What to do with delays beyond 1/spacing."),
+    ] = None,
     workers: Workers = 1,
     overrides: Set = None,
     as_json: Json = False,
@@ -56,7 +60,7 @@ def deepmimo(
     """
     from wfm_cli.core.recipe.loading import check
     from wfm_cli.core.recipe.prepare import PrepareRecipe
-    from wfm_cli.core.recipe.yaml_source import Source, apply_override
+    from wfm_cli.core.recipe.yaml_source import Loc, Source, apply_override
 
     source: dict[str, Any] = {
         "kind": "deepmimo",
@@ -71,8 +75,11 @@ def deepmimo(
     }
     if beams:
         source["beams"] = beams
-    options = {("source", key): f"--{key.replace('_', '-')}" for key in source}
-    recipe_source = Source({"step": "prepare", "name": out.stem, "source": source}, dict(options), "command line")
+    if late_paths:
+        source["late_paths"] = late_paths
+    places: dict[Loc, str] = {("source", key): f"--{key.replace('_', '-')}" for key in source}
+    places[("source", "scenarios")] = "SCENARIO_DIR"
+    recipe_source = Source({"step": "prepare", "name": out.stem, "source": source}, places, "command line")
     for expression in overrides or ():
         apply_override(recipe_source, expression)
     _build(check(recipe_source, PrepareRecipe), out, workers, as_json)
@@ -184,14 +191,17 @@ def verify(store: StorePath, as_json: Json = False) -> None:
 
     Example: wfm prepare verify canyon.zarr
     """
-    from wfm_cli.core.store import parts
+    from dataclasses import asdict
+
+    from wfm_cli.core.store.verify import verify as verify_store
     from wfm_cli.errors import WfmError
 
-    report = parts.verify(store)
+    report = verify_store(store, progress=True)
     if as_json:
-        print_json({"path": str(store), "ok": not report.problems, "problems": report.problems})
-    elif not report.problems:
-        print(f"{store}: every row, checksum and statistic is as recorded")
+        print_json({"path": str(store), "ok": report.ok, **asdict(report)})
+    elif report.ok:
+        size = f"{report.bytes / 1e6:,.1f} MB in {report.shards} shards of {report.arrays} arrays"
+        print(f"{store}: {report.samples:,} samples, {size}: every checksum, NaN count and statistic as recorded")
     if report.problems:
         raise WfmError("\n       ".join(report.problems), "restore the store from a copy or build it again")
 

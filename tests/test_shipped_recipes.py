@@ -1,0 +1,93 @@
+"""Every shipped recipe runs, made small by overrides alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import wfm_cli as wfm
+from tests.fakes.deepmimo import fake_rays, write_mat
+from wfm_cli.core.recipe.loading import load_recipe
+from wfm_cli.core.recipe.locate import shipped
+from wfm_cli.core.recipe.prepare import PrepareRecipe
+from wfm_cli.core.store import parts
+from wfm_cli.core.store.run import Run
+from wfm_cli.core.store.verify import verify
+
+CITIES = {
+    "city_18_denver": 3,
+    "city_15_indianapolis": 3,
+    "city_19_oklahoma": 1,
+    "city_12_fortworth": 1,
+    "city_11_santaclara": 1,
+    "city_7_sandiego": 1,
+}
+TRAIN = ["train.epochs=null", "train.steps=2", "train.batch_size=8", "train.eval_samples=16", "train.threads=1"]
+
+
+def recipes(step: str) -> list[str]:
+    return [name for name in shipped() if name.startswith(f"{step}/")]
+
+
+@pytest.fixture(scope="module")
+def canyon(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("canyon") / "canyon.zarr"
+    parts.run(load_recipe("prepare/canyon", PrepareRecipe), path, progress=False)
+    return path
+
+
+@pytest.fixture(scope="module")
+def trained(canyon: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("run") / "lwm.zarr"
+    overrides = [f"data.store={canyon}", "model.layers=1", *TRAIN]
+    wfm.pretrain("pretrain/lwm-quickstart", path, overrides=overrides)
+    return path
+
+
+@pytest.mark.parametrize("name", recipes("prepare"))
+def test_prepare(name: str, canyon: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if name == "prepare/canyon":
+        store = wfm.open_store(canyon)
+        assert store.samples == 2162
+    else:
+        if name == "prepare/lwm-cities":
+            monkeypatch.chdir(tmp_path)
+            for seed, (city, station) in enumerate(CITIES.items()):
+                rays = fake_rays(24, seed=seed)
+                write_mat(tmp_path / city, dict.fromkeys(range(1, station + 1), rays))
+        out = tmp_path / "out.zarr"
+        parts.run(load_recipe(name, PrepareRecipe), out, progress=False)
+        store = wfm.open_store(out)
+    assert verify(store.path).problems == ()
+    assert len(store.indices("train")) > len(store.indices("test")) > 0
+
+
+@pytest.mark.parametrize("name", recipes("pretrain"))
+def test_pretrain(name: str, canyon: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run.zarr"
+    summary = wfm.pretrain(name, out, overrides=[f"data.store={canyon}", "model.layers=1", *TRAIN])
+    assert summary is not None
+    run = Run.open(out)
+    assert run.complete
+    assert run.unit("validation").array("nmse").shape == (16,)
+    assert wfm.embed(str(out), canyon, indices=range(4)).shape == (4, wfm.load_encoder(out).dim)
+
+
+@pytest.mark.parametrize("name", recipes("probe"))
+def test_probe(name: str, canyon: Path, trained: Path, tmp_path: Path) -> None:
+    from wfm_cli.core.evaluation.probing import run_probe
+    from wfm_cli.core.recipe.evaluate import ProbeRecipe
+
+    overrides = [f"data={canyon}", f"encoder={trained}", "probe.labels=[10]", "probe.seeds=3"]
+    run = run_probe(load_recipe(name, ProbeRecipe, overrides), tmp_path / "probe.zarr", progress=False)
+    assert all(unit.attrs["status"] == "ok" for unit in run.units())
+
+
+@pytest.mark.parametrize("name", recipes("benchmark"))
+def test_benchmark(name: str, canyon: Path, trained: Path, tmp_path: Path) -> None:
+    overrides = [f"data={canyon}", "probe.labels=[10]", "probe.seeds=3", "probe.bootstrap=50", "tasks=[los, beam_16]"]
+    run = wfm.benchmark(name, tmp_path / "table.zarr", overrides=overrides, encoders=[f"{trained}@cls"])
+    roles = {unit.attrs["role"] for unit in run.units()}
+    assert {"encoder", "control", "baseline"} <= roles
+    assert all(unit.attrs["status"] == "ok" for unit in run.units())
