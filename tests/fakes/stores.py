@@ -13,6 +13,7 @@ import numpy as np
 from wfm_cli.core.recipe.base import Strict
 from wfm_cli.core.recipe.prepare import Layout, PrepareRecipe
 from wfm_cli.core.store import BUILDERS, ArraySpec, BuildPlan, Store, finalise, init, load, open_store
+from wfm_cli.errors import InputError
 
 SOURCE_DIGEST = "0" * 64
 BUILDERS["fake"] = "tests.fakes.stores:FakeBuilder"
@@ -41,6 +42,8 @@ class FakeBuilder:
     source_model: ClassVar[type[Strict]] = FakeSource
 
     def __init__(self, source: FakeSource, seed: int) -> None:
+        if os.environ.get("WFM_FAKE_BROKEN"):
+            raise InputError("the source has gone", "bring it back")
         self.source, self.seed = source, seed
 
     def plan(self) -> BuildPlan:

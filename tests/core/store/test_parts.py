@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from tests.fakes.stores import FakeBuilder, fake_recipe, make_store
-from wfm_cli.core.store import files, finalise, init, load, open_store, run, status, verify
+from wfm_cli.core.store import files, finalise, init, load, open_store, status, verify
+from wfm_cli.core.store.parts import run
 from wfm_cli.errors import InputError, StoreError, WfmError
 
 SMALL = {"samples": 150, "shard_mib": 0.01, "chunk_mib": 0.002}
@@ -31,11 +32,19 @@ def reference(tmp_path_factory) -> dict[str, bytes]:
     return tree(make_store(tmp_path_factory.mktemp("reference") / "x.zarr", **SMALL).path)
 
 
+PRELUDE = """
+import os, signal, sys
+from pathlib import Path
+from tests.fakes.stores import fake_recipe
+from wfm_cli.core.store import files, load
+from wfm_cli.core.store.parts import run
+out = Path(sys.argv[1])
+"""
+
+
 def python(code: str, *arguments: object, **kw: object) -> subprocess.Popen[str]:
     """Run code in a fresh interpreter that knows the fake builder."""
-    prelude = "import os, signal, sys\nfrom pathlib import Path\nfrom tests.fakes.stores import fake_recipe\n"
-    prelude += "from wfm_cli.core.store import files, load, run\nout = Path(sys.argv[1])\n"
-    command = [sys.executable, "-c", prelude + code, *map(str, arguments)]
+    command = [sys.executable, "-c", PRELUDE + code, *map(str, arguments)]
     return subprocess.Popen(command, cwd=Path(__file__).parents[3], stderr=subprocess.PIPE, text=True, **kw)
 
 
@@ -296,6 +305,41 @@ def test_an_empty_folder_is_welcome(tmp_path):
     (tmp_path / "x.zarr").mkdir()
     run(fake_recipe(), tmp_path / "x.zarr", progress=False)
     assert open_store(tmp_path / "x.zarr").samples == 64
+
+
+def test_a_link_to_an_empty_folder_stays_a_link(tmp_path):
+    (tmp_path / "scratch").mkdir()
+    (tmp_path / "x.zarr").symlink_to(tmp_path / "scratch")
+    run(fake_recipe(), tmp_path / "x.zarr", progress=False)
+    assert (tmp_path / "x.zarr").is_symlink()
+    assert open_store(tmp_path / "scratch").samples == 64
+
+
+def test_a_place_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(WfmError, match=r"cannot write .*x\.zarr: Not a directory"):
+        init(fake_recipe(), tmp_path / "file" / "x.zarr")
+
+
+def test_errors_of_a_builder_cross_the_pool(tmp_path):
+    out = tmp_path / "x.zarr"
+    init(fake_recipe(**SMALL), out)
+    os.environ["WFM_FAKE_BROKEN"] = "1"
+    try:
+        with pytest.raises(InputError, match="the source has gone") as caught:
+            load(out, workers=2, progress=False)
+    finally:
+        del os.environ["WFM_FAKE_BROKEN"]
+    assert caught.value.hint == "bring it back"
+
+
+def test_the_folder_does_not_decide_which_code_runs(tmp_path):
+    out = tmp_path / "x.zarr"
+    init(fake_recipe(), out)
+    path = out / "_wfm" / "plan.json"
+    path.write_text(path.read_text().replace('"kind": "fake"', '"kind": "os:system"'))
+    with pytest.raises(InputError, match="no builder is called 'os:system'"):
+        load(out, progress=False)
 
 
 def test_another_recipe_is_refused_by_the_key_that_differs(tmp_path):

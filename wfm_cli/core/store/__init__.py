@@ -2,7 +2,7 @@
 
 Writing, part by part, resumable and safe against concurrent writers (`parts`):
 
-    init(recipe, out) -> load(out, part=(i, n), workers=...) -> finalise(out);  run(recipe, out) does all three
+    init(recipe, out) -> load(out, part=(i, n), workers=...) -> finalise(out);  parts.run(recipe, out) does all three
     status(out), verify(out)
 
 Reading:
@@ -17,11 +17,10 @@ Builders describe their arrays with `ArraySpec` and `BuildPlan` and implement th
 
 from wfm_cli.core.store.build import BUILDERS, Builder, BuildPlan, load_builder
 from wfm_cli.core.store.loader import Batch, BatchLoader
-from wfm_cli.core.store.parts import Status, finalise, init, load, run, status
+from wfm_cli.core.store.parts import Status, VerifyReport, finalise, init, load, status, verify
 from wfm_cli.core.store.reader import Store, open_store
 from wfm_cli.core.store.rows import RowReader
 from wfm_cli.core.store.schema import FORMAT_VERSION, ArraySpec
-from wfm_cli.core.store.verify import VerifyReport, verify
 
 __all__ = [
     "BUILDERS",
@@ -40,7 +39,6 @@ __all__ = [
     "load",
     "load_builder",
     "open_store",
-    "run",
     "status",
     "verify",
 ]

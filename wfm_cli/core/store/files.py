@@ -41,7 +41,7 @@ def atomic_file(path: Path) -> Iterator[int]:
         with suppress(OSError):
             temporary.unlink()
         if isinstance(error, OSError):
-            raise _write_error(path, error) from error
+            raise write_error(path, error) from error
         raise
 
 
@@ -65,7 +65,8 @@ def reserve(descriptor: int, size: int) -> None:
                 raise
 
 
-def _write_error(path: Path, error: OSError) -> WfmError:
+def write_error(path: Path, error: OSError) -> WfmError:
+    """What to tell people when the system refuses to write."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         hint = "free some space and give the same command again: it goes on where it stopped"
         return WfmError(f"disk full while writing {path}", hint)

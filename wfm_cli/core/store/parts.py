@@ -8,31 +8,24 @@ build goes on where it stopped and ends byte-identical to one that never stopped
 
 from __future__ import annotations
 
-import io
 import json
-import os
-import secrets
 import shutil
-import signal
-from collections.abc import Iterator
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from wfm_cli.core.progress import progress as show_progress
 from wfm_cli.core.recipe.prepare import PrepareRecipe
-from wfm_cli.core.store.build import Builder, BuildPlan, check_rows, import_builder, load_builder
-from wfm_cli.core.store.files import PARTIAL, atomic_file, canonical, write_all, write_json
-from wfm_cli.core.store.finish import complete, group_attributes, is_complete, read_group
-from wfm_cli.core.store.plan import BUILD, StoredPlan, differences, make_plan, read_plan, source_of
-from wfm_cli.core.store.schema import ArraySpec, array_metadata, group_metadata, shard_name
-from wfm_cli.core.store.writer import write_shard
-from wfm_cli.errors import InputError, StoreError, WfmError
+from wfm_cli.core.store.begin import ask_builder, lay_out, refuse_used
+from wfm_cli.core.store.build import builder_target
+from wfm_cli.core.store.files import canonical
+from wfm_cli.core.store.finish import complete, is_complete, read_group
+from wfm_cli.core.store.plan import BUILD, differences, make_plan, read_plan
+from wfm_cli.core.store.schema import shard_name
+from wfm_cli.core.store.verify import VerifyReport, verify
+from wfm_cli.core.store.work import in_pool, in_process, marker
+from wfm_cli.errors import InputError, StoreError
+
+__all__ = ["Status", "VerifyReport", "finalise", "init", "load", "run", "status", "verify"]
 
 
 @dataclass(frozen=True)
@@ -58,67 +51,9 @@ def init(recipe: PrepareRecipe, out: Path) -> Status:
         InputError: the source cannot be used.
         WfmError: the disk is full.
     """
-    _refuse_used(out)
-    plan = _plan(recipe)
-    return _init(make_plan(recipe, plan), plan, out)
-
-
-def _refuse_used(out: Path) -> None:
-    if out.is_dir() and not any(out.iterdir()):
-        return
-    if (out / BUILD / "plan.json").is_file():
-        raise StoreError(
-            f"{out}: holds an unfinished build",
-            f"go on with `wfm prepare load {out}` (or `wfm prepare run` with its recipe), or remove the folder",
-        )
-    if out.exists():
-        what = "holds a finished store" if is_complete(out) else "exists and is not empty"
-        raise StoreError(f"{out}: {what}", "choose another --out, or remove it first")
-
-
-def _plan(recipe: PrepareRecipe) -> BuildPlan:
-    return load_builder(recipe.source.kind)(recipe.source, recipe.seed).plan()
-
-
-def _init(stored: StoredPlan, plan: BuildPlan, out: Path) -> Status:
-    """Write everything into a folder beside `out`, then rename it: a kill leaves `out` untouched."""
-    fresh = out.with_name(f".{out.name}.{secrets.token_hex(4)}{PARTIAL}")
-    try:
-        (fresh / BUILD / "parts").mkdir(parents=True)
-        (fresh / BUILD / "state").mkdir()
-        specs = [*stored.arrays, *stored.columns]
-        for folder in {parent for spec in specs for parent in Path(spec.name).parents if parent.name}:
-            (fresh / folder).mkdir(parents=True, exist_ok=True)
-            write_json(fresh / folder / "zarr.json", group_metadata({}))
-        for spec in specs:
-            (fresh / spec.name).mkdir()
-            write_json(fresh / spec.name / "zarr.json", array_metadata(spec, stored.samples, stored.grid(spec)))
-        stored = stored.with_records({spec.name: _write_column(fresh, stored, spec, v) for spec, v in plan.columns})
-        for name, values in plan.state.items():
-            _save_state(fresh / BUILD / "state" / f"{name}.npy", values)
-        write_json(fresh / "zarr.json", group_metadata(group_attributes(stored)))
-        write_json(fresh / BUILD / "plan.json", stored.to_json())
-        os.replace(fresh, out)
-    except BaseException:
-        shutil.rmtree(fresh, ignore_errors=True)
-        raise
+    refuse_used(out)
+    lay_out(recipe, ask_builder(recipe), out)
     return status(out)
-
-
-def _save_state(path: Path, values: np.ndarray[Any, Any]) -> None:
-    buffer = io.BytesIO()
-    np.save(buffer, values, allow_pickle=False)
-    with atomic_file(path) as descriptor:
-        write_all(descriptor, buffer.getbuffer())
-
-
-def _write_column(out: Path, plan: StoredPlan, spec: ArraySpec, values: np.ndarray[Any, Any]) -> list[Any]:
-    cut = plan.grid(spec)
-    ranges = [cut.rows(shard, plan.samples) for shard in range(cut.shards(plan.samples))]
-    return [
-        write_shard(out / spec.name, shard, values[start:stop], spec, cut).to_json()
-        for shard, (start, stop) in enumerate(ranges)
-    ]
 
 
 def load(out: Path, part: tuple[int, int] = (1, 1), workers: int = 1, progress: bool = True) -> Status:
@@ -141,76 +76,13 @@ def load(out: Path, part: tuple[int, int] = (1, 1), workers: int = 1, progress: 
     if is_complete(out):
         return status(out)
     plan = read_plan(out)
-    todo = [number for number in range(index - 1, plan.parts, count) if not _marker(out, number).exists()]
-    made = _in_pool(out, plan, todo, workers) if workers > 1 and len(todo) > 1 else _in_process(out, plan, todo)
+    todo = [number for number in range(index - 1, plan.parts, count) if not marker(out, number).exists()]
+    # By name, not by what the plan says: a folder must not decide which code runs.
+    target = builder_target(plan.recipe["source"]["kind"])
+    made = in_pool(out, target, todo, workers) if workers > 1 and len(todo) > 1 else in_process(out, target, todo)
     for _ in show_progress(made, total=len(todo), unit="part", label="prepare", enabled=progress):
         pass
     return status(out)
-
-
-def _marker(out: Path, number: int) -> Path:
-    return out / BUILD / "parts" / f"{number:06d}.json"
-
-
-class _Worker:
-    """One process's view of a build: everything is read back from the store."""
-
-    def __init__(self, out: Path, target: str) -> None:
-        self.out = out
-        self.plan = read_plan(out)
-        builder = import_builder(target)
-        self.builder: Builder = builder(source_of(self.plan, builder), self.plan.seed)
-        files = sorted((out / BUILD / "state").glob("*.npy"))
-        self.state = {path.stem: np.load(path, allow_pickle=False) for path in files}
-
-    def make(self, number: int) -> int:
-        """Make one part: shards first, marker last."""
-        start, stop = self.plan.rows(number)
-        made = self.builder.rows(start, stop, self.state)
-        records = {}
-        for spec in self.plan.arrays:
-            if spec.name not in made:
-                raise ValueError(f"builder {self.plan.builder}: rows() has not made array {spec.name}")
-            check_rows(spec, made[spec.name], stop - start)
-            record = write_shard(self.out / spec.name, number, made[spec.name], spec, self.plan.grid(spec))
-            records[spec.name] = record.to_json()
-        write_json(_marker(self.out, number), {"part": number, "rows": [start, stop], "arrays": records})
-        return number
-
-
-def _in_process(out: Path, plan: StoredPlan, todo: list[int]) -> Iterator[int]:
-    if todo:
-        worker = _Worker(out, plan.builder)
-        yield from map(worker.make, todo)
-
-
-_worker: _Worker | None = None
-
-
-def _start(out: Path, target: str) -> None:
-    global _worker
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C reaches the whole group: leave without a traceback
-    _worker = _Worker(out, target)
-
-
-def _make(number: int) -> int:
-    if _worker is None:
-        raise RuntimeError("the pool has not been initialised")
-    return _worker.make(number)
-
-
-def _in_pool(out: Path, plan: StoredPlan, todo: list[int], workers: int) -> Iterator[int]:
-    # spawn: neither HDF5 readers nor torch survive a fork.
-    pool = ProcessPoolExecutor(min(workers, len(todo)), get_context("spawn"), _start, (out, plan.builder))
-    try:
-        futures: list[Future[int]] = [pool.submit(_make, number) for number in todo]
-        for future in as_completed(futures):
-            yield future.result()
-    except BrokenProcessPool as error:
-        hint = "often too little memory: use fewer workers; the same command goes on where it stopped"
-        raise WfmError("a worker process of the build died", hint) from error
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def status(out: Path) -> Status:
@@ -223,7 +95,7 @@ def status(out: Path) -> Status:
         wfm = read_group(out)
         return Status(wfm["samples"], wfm["parts"], wfm["parts"], (), True, wfm["bytes"])
     plan = read_plan(out)
-    missing = tuple(number for number in range(plan.parts) if not _marker(out, number).exists())
+    missing = tuple(number for number in range(plan.parts) if not marker(out, number).exists())
     size = plan.samples * sum(spec.row_bytes for spec in (*plan.arrays, *plan.columns))
     return Status(plan.samples, plan.parts, plan.parts - len(missing), missing, False, size)
 
@@ -247,8 +119,8 @@ def finalise(out: Path) -> None:
         for number in range(plan.parts):
             shard = out / spec.name / shard_name(number, len(spec.dims))
             if not shard.is_file():
-                raise StoreError(f"{shard}: has vanished", f"remove {_marker(out, number)} and load again")
-    complete(out, plan, [_marker(out, number) for number in range(plan.parts)])
+                raise StoreError(f"{shard}: has vanished", f"remove {marker(out, number)} and load again")
+    complete(out, plan, [marker(out, number) for number in range(plan.parts)])
 
 
 def run(recipe: PrepareRecipe, out: Path, workers: int = 1, progress: bool = True) -> None:
@@ -259,9 +131,8 @@ def run(recipe: PrepareRecipe, out: Path, workers: int = 1, progress: bool = Tru
         InputError, WfmError: see `init` and `load`.
     """
     if not _same_build(recipe, out):
-        _refuse_used(out)
-        plan = _plan(recipe)
-        _init(make_plan(recipe, plan), plan, out)
+        refuse_used(out)
+        lay_out(recipe, ask_builder(recipe), out)
     load(out, workers=workers, progress=progress)
     finalise(out)
 
@@ -275,7 +146,7 @@ def _same_build(recipe: PrepareRecipe, out: Path) -> bool:
     new_recipe = recipe.model_dump(mode="json", exclude={"name", "description"})
     if differ := list(differences(old["recipe"], new_recipe)):
         raise StoreError(f"{out}: holds an unfinished build of another recipe: {'; '.join(differ[:3])}", hint)
-    new = make_plan(recipe, _plan(recipe)).identity
+    new = make_plan(recipe, ask_builder(recipe)).identity
     if differ := list(differences(old, json.loads(canonical(new)))):
         raise StoreError(f"{out}: the input has changed since this build began: {'; '.join(differ[:3])}", hint)
     return True

@@ -152,7 +152,8 @@ def read_plan(out: Path) -> StoredPlan:
     """
     path = out / BUILD / "plan.json"
     if not path.is_file():
-        raise StoreError(f"{out}: holds no unfinished build", "begin one with `wfm prepare init RECIPE --out ...`")
+        what = "holds no unfinished build" if out.exists() else "does not exist"
+        raise StoreError(f"{out}: {what}", "begin one with `wfm prepare init RECIPE --out ...`")
     data = read_json(path)
     if data.get("format_version") != FORMAT_VERSION:
         raise StoreError(
