@@ -23,7 +23,7 @@ from wfm_cli.core.training.checkpoint import Checkpoints
 from wfm_cli.core.training.engine import pretrain
 from wfm_cli.core.training.journal import TIMED
 from wfm_cli.core.training.step import Stepper
-from wfm_cli.errors import InputError, MissingExtraError, RecipeError, Requeue, StoreError
+from wfm_cli.errors import InputError, MissingExtraError, RecipeError, Requeue, StoreError, WfmError
 
 STEPS = 12
 LAST = f"checkpoints/step_{STEPS:08d}"
@@ -184,6 +184,20 @@ def test_run_killed_behind_its_last_step_is_brought_to_its_end(finished: Path, s
     assert summary["quantiles"] == Run.open(finished).attrs["summary"]["quantiles"]
     for which in ("best", "last"):
         assert same_tensors(finished / "weights" / which, out / "weights" / which)
+
+
+def test_full_disk_is_one_line(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    out = tmp_path / "run.zarr"
+    monkeypatch.setattr(Run, "save_weights", full)
+    with pytest.raises(WfmError, match=r"weights/best: cannot be written \(No space left on device\)") as failed:
+        pretrain(recipe(store), out, progress=False)
+    assert failed.value.exit_code == 1
+    assert Run.open(out).attrs["status"] == "failed"
+    monkeypatch.undo()
+    assert pretrain(recipe(store), out, resume=True, progress=False) is not None
 
 
 def test_half_precision_without_scaling_is_refused(store: Path) -> None:

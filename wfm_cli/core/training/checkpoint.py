@@ -14,7 +14,8 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -54,6 +55,22 @@ class Checkpoint:
     optimizer: dict[str, Tensor]
 
 
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Make a full or failing disk an error that a person can read.
+
+    Raises:
+        WfmError: The block raised `OSError`.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise WfmError(
+            f"{path}: cannot be written ({error.strerror or error})",
+            "free some space and continue with --resume; earlier checkpoints are whole",
+        ) from None
+
+
 class Checkpoints:
     """The folder `checkpoints` of a run."""
 
@@ -78,22 +95,17 @@ class Checkpoints:
             WfmError: It cannot be written; earlier checkpoints are whole.
         """
         target = self.folder(state.step)
-        try:
-            with replacing(target) as folder:
-                folder.mkdir()
-                document = {"zarr_format": 3, "node_type": "group", "attributes": {"state": asdict(state)}}
-                (folder / "zarr.json").write_text(json.dumps(document, indent=1, allow_nan=False))
-                save_tensors(folder / "model", model)
-                save_tensors(folder / "optimizer", optimizer)
-                _sync(folder)
+        with writing(target), replacing(target) as folder:
+            folder.mkdir()
+            document = {"zarr_format": 3, "node_type": "group", "attributes": {"state": asdict(state)}}
+            (folder / "zarr.json").write_text(json.dumps(document, indent=1, allow_nan=False))
+            save_tensors(folder / "model", model)
+            save_tensors(folder / "optimizer", optimizer)
+            _sync(folder)
+        with writing(target):
             if not (self.path / "zarr.json").exists():
                 replace_bytes(self.path / "zarr.json", EMPTY_GROUP)
             _sync_one(self.path)
-        except OSError as error:
-            raise WfmError(
-                f"{target}: the checkpoint cannot be written ({error.strerror or error})",
-                "free some space and continue with --resume; earlier checkpoints are whole",
-            ) from None
 
     def load(self, step: int) -> Checkpoint:
         """Read the checkpoint of `step`.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -191,6 +192,7 @@ def _train(trainer: Trainer, recipe: PretrainRecipe, out: Path, start: int) -> d
         return finish(trainer, out)
     except WfmError as error:
         if journal.run is not None and not isinstance(error, Requeue):
-            journal.run.set_attrs(status="failed")
-            journal.finish("failed")
+            with suppress(OSError, WfmError):  # of a full disk; the first error says more
+                journal.run.set_attrs(status="failed")
+                journal.finish("failed")
         raise

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from wfm_cli.core.store.run import Run, tensor_attrs
-from wfm_cli.core.training.checkpoint import Checkpoints
+from wfm_cli.core.training.checkpoint import Checkpoints, writing
 from wfm_cli.core.training.loop import Trainer
 from wfm_cli.core.training.status import Status, clock
 from wfm_cli.core.training.validate import QUANTILES, Validation, quantiles, title
@@ -32,10 +32,11 @@ def finish(trainer: Trainer, out: Path) -> dict[str, Any] | None:
     if journal.run is None:
         return None
     summary = _summary(trainer, result)
-    if result is not None and trainer.held is not None:
-        journal.run.write_unit(UNIT, {"kind": UNIT, **summary}, {**result.values, "ids": trainer.held.ids})
-    journal.finish("complete")
-    journal.run.set_attrs(status="complete", complete=True, summary=summary)
+    with writing(journal.run.path):
+        if result is not None and trainer.held is not None:
+            journal.run.write_unit(UNIT, {"kind": UNIT, **summary}, {**result.values, "ids": trainer.held.ids})
+        journal.finish("complete")
+        journal.run.set_attrs(status="complete", complete=True, summary=summary)
     _tell(summary, journal.status)
     return summary
 

@@ -10,10 +10,9 @@ from typing import Any
 from torch import Tensor
 
 from wfm_cli.core.store.run import Run
-from wfm_cli.core.training.checkpoint import Checkpoints, State
+from wfm_cli.core.training.checkpoint import Checkpoints, State, writing
 from wfm_cli.core.training.status import Status, progress_line
 from wfm_cli.core.training.tracking import Trackers
-from wfm_cli.errors import WfmError
 
 TIMED = frozenset({"samples_per_s", "seconds"})
 """Columns that hold wall-clock time. All others are equal, bit for bit, in a resumed and an uninterrupted run."""
@@ -74,12 +73,14 @@ class Journal:
         checkpoints.prune(keep_last, state.best_step)
         if weights is not None:
             self.weights(weights, "best", {"step": state.step, "val_loss": state.best_loss})
-        self.run.set_attrs(step=state.step, best_step=state.best_step or None, best_val_loss=state.best_loss)
+        with writing(self.run.path):
+            self.run.set_attrs(step=state.step, best_step=state.best_step or None, best_val_loss=state.best_loss)
 
     def weights(self, tensors: Mapping[str, Tensor], which: str, attrs: Mapping[str, Any]) -> None:
         """Write the run's weights `best` or `last`."""
         if self.run is not None:
-            self.run.save_weights(tensors, which, attrs)
+            with writing(self.run.path / "weights" / which):
+                self.run.save_weights(tensors, which, attrs)
 
     def flush(self) -> None:
         """Put all rows into the run.
@@ -90,13 +91,8 @@ class Journal:
         self._flushed = time.monotonic()
         if self._curves is None:
             return
-        try:
+        with writing(self._curves.path):
             self._curves.flush()
-        except OSError as error:
-            raise WfmError(
-                f"{self._curves.path}: the curves cannot be written ({error.strerror or error})",
-                "free some space and continue with --resume",
-            ) from None
 
     def say(self, text: str) -> None:
         """A line that stays."""
