@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from wfm_cli.core.store.reader import Store
 
 Index = NDArray[np.int64]
-_CHUNK_ELEMENTS = 1 << 23  # class scores held at once, 32 MiB
+_CHUNK_ELEMENTS = 1 << 21  # class scores of one draw held at once, 8 MiB
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from wfm_cli.core.evaluation.probes.base import Best, Shown
 from wfm_cli.core.evaluation.probes.standardise import statistics_of
 
 Distance = Literal["cosine", "euclid"]
-_CHUNK_ELEMENTS = 1 << 24  # similarities held at once, 64 MiB
+_CHUNK_ELEMENTS = 1 << 24  # similarities or votes held at once, 64 MiB
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,8 @@ class Neighbours:
 
     def scores(self, x: Tensor) -> Tensor:
         """(S, m, C): shares of votes, equal shares decided for the class with the nearer neighbours; or mean values."""
-        chunk = max(1, _CHUNK_ELEMENTS // max(1, self.x.shape[1]))
+        columns = max(self.x.shape[1], int(self.k.max()) * self.targets.shape[2])
+        chunk = max(1, _CHUNK_ELEMENTS // columns)
         parts = [torch.stack([self._draw(s, rows) for s in range(len(self.x))]) for rows in torch.split(x, chunk)]
         return torch.cat(parts, 1)
 
