@@ -255,3 +255,17 @@ def test_logit_spread_is_a_bound(exponent: float, seed: int) -> None:
     spread = (logits.amax(-1) - logits.amin(-1)).amax((0, 2))
     assert bool((spread <= logit_spread(layer, float(x.norm(dim=-1).max())) * (1 + 1e-12)).all())
     assert TOLERANCE < 1e-7
+
+
+def test_sincos_positions_tell_distance_along_each_axis() -> None:
+    from wfm_cli.core.models.blocks.patches import grid_coords, grid_sincos
+
+    coords = grid_coords(5, 7)
+    table = grid_sincos(coords, 33)
+    assert table.shape == (35, 33)
+    assert torch.all(table[:, 32:] == 0)
+    # cos(a) cos(b) + sin(a) sin(b) = cos(a - b): the products of two rows depend on their distance alone.
+    product = (table @ table.T).reshape(5, 7, 5, 7)
+    assert torch.allclose(product[0, 0, 2, 3], product[2, 3, 4, 6], atol=1e-5)
+    assert torch.allclose(product.diagonal(0, 0, 2).diagonal(0, 0, 1), torch.tensor(16.0), atol=1e-5)
+    assert product.reshape(35, 35).fill_diagonal_(-99).max() < 16

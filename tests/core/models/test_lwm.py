@@ -251,3 +251,26 @@ def test_unused_norms_take_no_gradient() -> None:
 def test_block_knows_all_sizes() -> None:
     block = build_encoder(LWMModel(wiring="v1.1"), (32, 32, 2)).block
     assert (block.layers, block.width, block.heads, block.ffn, block.max_tokens) == (12, 128, 8, 512, 513)
+
+
+@pytest.mark.parametrize("wiring", ["v1.0", "v1.1"])
+def test_power_scale_makes_tokens_blind_to_level_and_tells_it_to_cls(wiring: str) -> None:
+    block = LWMModel(wiring=wiring, layers=1, scale="power", positions="sincos")  # type: ignore[arg-type]
+    encoder = build_encoder(block, (32, 32, 2)).eval()
+    batch = torch.randn(3, 32, 32, 2)
+    near, far = encoder.tokenize(batch), encoder.tokenize(batch * 1e-4)
+    assert torch.allclose(near.values, far.values, rtol=1e-5)
+    assert torch.allclose(near.values.square().mean((1, 2)), torch.ones(3), rtol=1e-5)
+    assert near.level_db is not None
+    assert far.level_db is not None
+    assert torch.allclose(near.level_db - far.level_db, torch.full((3,), 80.0), atol=1e-3)
+    assert torch.allclose(near.level_db, 10 * batch.square().mean((1, 2, 3)).log10(), atol=1e-4)
+    with torch.no_grad():
+        assert not torch.allclose(encoder.embed(batch, "cls"), encoder.embed(batch * 1e-4, "cls"), atol=1e-3)
+        silent = encoder.embed(torch.zeros(1, 32, 32, 2), "cls")
+    assert torch.isfinite(silent).all()
+
+
+def test_power_scale_is_refused_for_spectrograms() -> None:
+    with pytest.raises(InputError, match=r"model\.scale"):
+        build_encoder(LWMModel(wiring="spectro", scale="power"), (128, 128, 1))

@@ -25,7 +25,14 @@ from wfm_cli.core.models.base import MaskedEncoder
 from wfm_cli.core.models.blocks.attention import SelfAttention
 from wfm_cli.core.models.blocks.dropout import dropout
 from wfm_cli.core.models.blocks.norms import StdNorm
-from wfm_cli.core.models.blocks.patches import grid_coords, join_patches, join_rows, split_patches, split_rows
+from wfm_cli.core.models.blocks.patches import (
+    grid_coords,
+    grid_sincos,
+    join_patches,
+    join_rows,
+    split_patches,
+    split_rows,
+)
 from wfm_cli.core.models.blocks.uniform import HeadPlan, plan_heads
 from wfm_cli.core.models.tokens import TokenGrid
 from wfm_cli.core.recipe.models import LWMModel
@@ -33,6 +40,8 @@ from wfm_cli.errors import InputError
 
 CLS_VALUE = 0.2
 MASK_VALUE = 0.1
+LEVEL_DB = 20.0
+"""Decibels that move the CLS token by one where it carries the level of the sample."""
 
 _CHUNK_TOKENS = 2064
 """Tokens that inference on CPU runs through the blocks at once (16 samples of v1.0): the feed-forward activations then
@@ -199,6 +208,9 @@ class LWMEncoder(MaskedEncoder):
         self.element = wiring.element
         self.sample_shape = sample_shape
         self.rows = sizes.max_tokens
+        self.scale = block.scale
+        if block.scale == "power" and block.wiring == "spectro":
+            raise InputError("model.scale: spectro standardises every spectrogram itself", "leave model.scale out")
         self.embedding = Embedding(wiring.element, sizes.width, sizes.max_tokens)
         self.blocks = nn.ModuleList(Block(wiring, sizes, block.dropout, block.attention) for _ in range(sizes.layers))
         self.head = Head(wiring.element, sizes.width)
@@ -208,6 +220,9 @@ class LWMEncoder(MaskedEncoder):
         self._coords: Tensor
         self.register_buffer("_coords", coords, persistent=False)
         self._check_length(coords.shape[0])
+        if block.positions == "sincos":
+            with torch.no_grad():
+                self.embedding.position[1 : coords.shape[0] + 1] = grid_sincos(coords, sizes.width)
 
     def tokenize(self, batch: Tensor) -> TokenGrid:
         """Tokens of samples; v1.1 also takes other sizes than `sample_shape`.
@@ -230,13 +245,17 @@ class LWMEncoder(MaskedEncoder):
                 )
             coords = _grid(self.wiring, shape)[1].to(batch.device)
             self._check_length(coords.shape[0])
+        level_db = None
+        if self.scale == "power":
+            power = batch.square().flatten(1).mean(1).clamp_min(torch.finfo(batch.dtype).tiny)
+            batch, level_db = batch * power.rsqrt().view(-1, 1, 1, 1), 10 * power.log10()
         if self.wiring == "v1.0":
-            return TokenGrid(split_rows(batch, self.element), coords, self._axes)
+            return TokenGrid(split_rows(batch, self.element), coords, self._axes, level_db)
         images = batch if self.wiring == "v1.1" else _standardise(_as_image(batch))
-        return TokenGrid(split_patches(images, 4), coords, self._axes)
+        return TokenGrid(split_patches(images, 4), coords, self._axes, level_db)
 
     def untokenize(self, values: Tensor) -> Tensor:
-        """Inverse of `tokenize` for `sample_shape`, up to padding and standardisation."""
+        """Inverse of `tokenize` for `sample_shape`, up to padding, standardisation and division by the power."""
         shape = self.sample_shape
         if self.wiring == "v1.0":
             return join_rows(values, shape[0], shape[1])
@@ -246,7 +265,12 @@ class LWMEncoder(MaskedEncoder):
     def encode(self, tokens: TokenGrid, keep: Tensor | None = None) -> Tensor:
         """See `Encoder.encode`; tokens that are left out are neither embedded nor attended to."""
         values, table = tokens.values, self.embedding.position
-        cls = values.new_full((1, 1, self.element), CLS_VALUE).expand(values.shape[0], 1, -1)
+        cls = (
+            values.new_full((1, 1, 1), CLS_VALUE)
+            if tokens.level_db is None
+            else tokens.level_db[:, None, None] / LEVEL_DB
+        )
+        cls = cls.expand(values.shape[0], 1, self.element)
         if keep is None:
             self._check_length(tokens.count)
             return self.encode_sequence(torch.cat([cls, values], 1), table[: tokens.count + 1])

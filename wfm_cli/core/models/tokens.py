@@ -21,6 +21,8 @@ class TokenGrid:
     values: Tensor
     coords: Tensor
     axes: tuple[str, ...]
+    level_db: Tensor | None = None
+    """(B,) float32, mean power of every sample in dB where `values` have been divided by its root; else None."""
 
     @property
     def batch(self) -> int:

@@ -29,6 +29,13 @@ class LWMModel(Strict):
     """Inner width of the feed-forward network."""
     max_tokens: int | None = Field(None, ge=2)
     """Rows of the position table, the CLS token included."""
+    scale: Literal["published", "power"] = "published"
+    """`published`: channels as they are stored (path gains x 1e6); `power`: every channel divided by its root mean
+    square, whose log the CLS token carries instead. Far users are 60 dB below near ones, and a network that sees
+    amplitudes learns little from them."""
+    positions: Literal["random", "sincos"] = "random"
+    """How the learned position table starts: normal numbers of deviation 0.02 as published, or the sines and cosines
+    of both grid axes, from which rows and columns are told apart at once."""
     dropout: float = Field(0.1, ge=0, lt=1)
     """Dropout of attention output and feed-forward network while training."""
     attention: Literal["auto", "sdpa", "math", "native"] = "auto"

@@ -53,3 +53,22 @@ def join_patches(values: Tensor, rows: int, columns: int, size: int) -> Tensor:
 def grid_coords(*sizes: int) -> Tensor:
     """Coordinates of all cells of a grid in row-major order: (prod(sizes), len(sizes)) int64."""
     return torch.cartesian_prod(*(torch.arange(size) for size in sizes)).reshape(-1, len(sizes))
+
+
+def grid_sincos(coords: Tensor, width: int, base: float = 100.0) -> Tensor:
+    """Sines and cosines of grid coordinates, the axes side by side.
+
+    Args:
+        coords: (N, A) int64.
+        width: D; every axis gets an equal even share, what is left over stays zero.
+        base: ratio of the highest to the lowest angular frequency; the highest is one radian per cell.
+
+    Returns:
+        (N, D) float32.
+    """
+    axes = coords.shape[1]
+    half = width // (2 * axes)
+    frequency = base ** (-torch.arange(half) / max(half, 1))
+    angle = coords.unsqueeze(-1) * frequency  # (N, A, half)
+    waves = torch.cat([angle.sin(), angle.cos()], -1).flatten(1)
+    return F.pad(waves, (0, width - waves.shape[1]))
