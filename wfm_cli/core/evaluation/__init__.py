@@ -1,1 +1,1 @@
-"""From a frozen encoder to honest numbers: features, strict probes, metrics with intervals, tasks, benchmarks, reports."""
+"""From a frozen encoder to honest numbers: features, strict probes, intervals, tasks, benchmarks and reports."""

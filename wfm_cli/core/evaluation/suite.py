@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -20,6 +19,7 @@ from wfm_cli.core.evaluation.taskdata import TaskData, load_task_data
 from wfm_cli.core.evaluation.tasks import RANDOM as UNTRAINED
 from wfm_cli.core.evaluation.tasks import Task, load_task
 from wfm_cli.core.evaluation.units import RowFeatures, TableRow, UnitPlan, run_unit
+from wfm_cli.core.evaluation.voice import Voice
 from wfm_cli.core.recipe.evaluate import BenchmarkRecipe, EncoderRow, ProbeBlock, ProbeRecipe
 from wfm_cli.core.recipe.loading import to_dict
 from wfm_cli.core.store.reader import Store, open_store
@@ -46,13 +46,13 @@ class Suite:
         return dict(self.store.attrs["splits"]["available"].get(self.split, {}).get("leak") or {})
 
 
-def plan_suite(recipe: AnyRecipe, rows: Sequence[EncoderRow], show: bool = True) -> Suite:
+def plan_suite(recipe: AnyRecipe, rows: Sequence[EncoderRow], progress: bool = True) -> Suite:
     """Open and check all that a recipe names; nothing is written and nothing is computed.
 
     Args:
         recipe: Probe or benchmark.
         rows: The encoders under test.
-        show: Whether baselines that are left out are reported.
+        progress: Whether baselines that are left out are reported on stderr.
 
     Raises:
         InputError: Store, task, encoder or budget do not exist or do not fit one another.
@@ -60,7 +60,7 @@ def plan_suite(recipe: AnyRecipe, rows: Sequence[EncoderRow], show: bool = True)
     store = open_store(recipe.data)
     split = recipe.probe.split or store.default_split
     tasks = tuple(load_task_data(store, load_task(name), split) for name in dict.fromkeys(recipe.tasks))
-    beside = list(_beside([data.task for data in tasks], rows, store, show)) if recipe.baselines else []
+    beside = list(_beside([data.task for data in tasks], rows, store, Voice(progress))) if recipe.baselines else []
     table: list[TableRow] = []
     seen = set()
     for row in (*rows, *beside):
@@ -87,8 +87,8 @@ def run_suite(suite: Suite, out: Path, kind: str, *, resume: bool = False, progr
     """
     run = _open(suite, out, kind, resume)
     run.set_attrs(status="running", complete=False)
-    say = _Voice(progress, len(suite.units))
-    say.opening(suite)
+    say = Voice(progress, len(suite.units))
+    say.opening(suite.split, suite.leak, suite.tasks[0])
     try:
         failed = [plan.key for plan in _work(suite, run, say, progress)]
     except BaseException:
@@ -104,7 +104,7 @@ def run_suite(suite: Suite, out: Path, kind: str, *, resume: bool = False, progr
     return run
 
 
-def _work(suite: Suite, run: Run, say: _Voice, progress: bool) -> Iterator[UnitPlan]:
+def _work(suite: Suite, run: Run, say: Voice, progress: bool) -> Iterator[UnitPlan]:
     """Do what is left, encoder by encoder; yields the units that failed."""
     common = {
         "benchmark": suite.recipe.name,
@@ -174,7 +174,7 @@ def _differences(old: Any, new: Any, path: str = "") -> Iterator[str]:
         yield path
 
 
-def _beside(tasks: Sequence[Task], rows: Sequence[EncoderRow], store: Store, show: bool) -> Iterator[EncoderRow]:
+def _beside(tasks: Sequence[Task], rows: Sequence[EncoderRow], store: Store, say: Voice) -> Iterator[EncoderRow]:
     """The rows that the tasks ask for beside the encoders, as far as they can be computed on this store."""
     shape = store.spec("channel").shape if "channel" in store.names else ()
     first = next((row.encoder for row in rows if not row.encoder.startswith((BASELINE, RANDOM))), None)
@@ -184,8 +184,8 @@ def _beside(tasks: Sequence[Task], rows: Sequence[EncoderRow], store: Store, sho
                 yield EncoderRow(encoder=f"{RANDOM}{first}")
         elif (problem := misfit(name, shape)) is None:
             yield EncoderRow(encoder=f"{BASELINE}{name}")
-        elif show:
-            print(f"left out: {problem}", file=sys.stderr)
+        else:
+            say.line(f"left out: {problem}")
 
 
 def _device(block: ProbeBlock) -> str:
@@ -221,37 +221,3 @@ def _probe(task: Task, source: FeatureSource, block: ProbeBlock) -> str:
 
 def _slug(text: str, keep: str = "") -> str:
     return re.sub(rf"[^a-z0-9{re.escape(keep)}]+", "-", text.lower()).strip("-")
-
-
-class _Voice:
-    """What is said on stderr along the way."""
-
-    def __init__(self, enabled: bool, total: int) -> None:
-        self.enabled, self.total, self.done = enabled, total, 0
-
-    def _line(self, text: str) -> None:
-        if self.enabled:
-            print(text, file=sys.stderr, flush=True)
-
-    def opening(self, suite: Suite) -> None:
-        leak = ", ".join(
-            f"{key} {value:g}" if isinstance(value, float) else f"{key} {value}" for key, value in suite.leak.items()
-        )
-        first = suite.tasks[0]
-        sizes = f"{len(first.train)} train, {len(first.val)} val, {len(first.test)} test"
-        self._line(f"split {suite.split}: {sizes}; leak: {leak or 'not measured'}")
-
-    def skipped(self, count: int) -> None:
-        self.done = count
-        if count:
-            self._line(f"{count} of {self.total} units are done already")
-
-    def unit(self, plan: UnitPlan, attrs: dict[str, Any]) -> None:
-        self.done += 1
-        head = f"[{self.done}/{self.total}] {plan.data.task.name}, {plan.row.label}, {plan.probe}, {plan.budget} labels"
-        if attrs["status"] == "failed":
-            return self._line(f"{head}: failed ({attrs['error']})")
-        metric = plan.data.task.metric
-        entry = attrs["metrics"][metric.name]
-        half = "" if entry["half_width"] is None else f" ± {entry['half_width']:.1f}"
-        return self._line(f"{head}: {metric.title} {entry['mean']:.1f}{half} {metric.unit} ({attrs['seconds']:.1f} s)")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -87,11 +86,6 @@ class TaskData:
             return sign * torch.from_numpy(self.predict(fitted, x, self.val).scores()[metric.name][0])
 
         return choose
-
-    @cached_property
-    def classes_in_training(self) -> int:
-        """Classes that occur among the training labels."""
-        return len(np.unique(self.labels[self.train])) if self.count else 0
 
 
 def load_task_data(store: Store, task: Task, split: str | None) -> TaskData:
