@@ -96,6 +96,15 @@ def test_native_survives_large_logits() -> None:
     torch.testing.assert_close(attend(wide.float(), "native").double(), slow_attention(wide), rtol=0, atol=1e-3)
 
 
+def test_native_operator_is_registered_as_torch_wants_it() -> None:
+    """Schema, shapes without data (for `torch.compile`) and the gradient."""
+    if not native.available():
+        pytest.skip("no compiler")
+    qkv = rand(2, 5, 3, 2, 5).float().requires_grad_()
+    checks = ("test_schema", "test_autograd_registration", "test_faketensor")
+    torch.library.opcheck(torch.ops.wfm.attention_forward.default, (qkv,), test_utils=checks)
+
+
 def test_native_splits_over_threads_without_change() -> None:
     if not native.available():
         pytest.skip("no compiler")
@@ -134,9 +143,9 @@ def test_training_under_bf16_attends_in_float32(backend: str, depth: int) -> Non
 @pytest.fixture
 def fresh_native(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
     monkeypatch.setenv("WFM_CACHE_DIR", str(tmp_path))
-    native.available.cache_clear()
+    native._loaded.cache_clear()
     yield tmp_path
-    native.available.cache_clear()
+    native._loaded.cache_clear()
 
 
 @pytest.mark.parametrize("reason", ["switched off", "no compiler", "broken compiler"])

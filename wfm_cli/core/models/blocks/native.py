@@ -38,9 +38,14 @@ def attention(qkv: Tensor) -> Tensor:
     return mixed
 
 
-@lru_cache(maxsize=1)
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def available() -> bool:
-    """Whether the kernel is (or now could be) built and loaded in this process."""
+    """Whether the kernel is built and loaded in this process; the first call tries to."""
+    return _loaded()
+
+
+@lru_cache(maxsize=1)
+def _loaded() -> bool:
     if os.environ.get("WFM_NATIVE") == "0":
         return False
     try:
