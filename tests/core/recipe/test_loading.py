@@ -155,3 +155,22 @@ def test_the_schema_accepts_the_shipped_recipes_and_refuses_a_typo() -> None:
     for path in shipped().values():
         assert list(validator.iter_errors(YAML(typ="safe").load(path.read_text()))) == [], path
     assert list(validator.iter_errors({"step": "pretrain", "extends": "x", "sed": 1}))
+
+
+def test_a_source_of_another_package_is_checked_by_its_own_block(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from importlib.metadata import EntryPoint
+
+    from tests.fakes.stores import FakeSource
+    from wfm_cli.core.recipe import loading
+
+    point = EntryPoint("fake", "tests.fakes.stores:FakeBuilder", "wfm.datasets")
+    monkeypatch.setattr(loading, "entry_points", lambda group: [point])
+    path = write(tmp_path, "step: prepare\nsource: {kind: fake, samples: 12}\n")
+    recipe = load_recipe(path, PrepareRecipe)
+    assert isinstance(recipe, PrepareRecipe)
+    assert isinstance(recipe.source, FakeSource)
+    assert to_dict(recipe)["source"]["samples"] == 12
+    with pytest.raises(RecipeError, match=r"r\.yaml:2:22: source\.sampels: unknown key; did you mean 'samples'"):
+        load_recipe(write(tmp_path, "step: prepare\nsource: {kind: fake, sampels: 12}\n"), PrepareRecipe)

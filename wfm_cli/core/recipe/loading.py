@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Sequence
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ValidationError, create_model
 from pydantic_core import ErrorDetails
 
 from wfm_cli.core.recipe.base import Recipe
@@ -27,6 +28,8 @@ STEPS: dict[str, type[Recipe]] = {
     "benchmark": BenchmarkRecipe,
 }
 """Recipe models by their `step`."""
+OWN_SOURCES = frozenset({"deepmimo"})
+"""Kinds of the sources that come with wfm."""
 
 
 def load_recipe(path: str | Path, model: type[R], overrides: Sequence[str] = ()) -> R:
@@ -85,11 +88,28 @@ def check(source: Source, model: type[R]) -> R:
             f"{source.place(('step',))}: step: this is a {source.data['step']} recipe, expected {step}",
             f"use `wfm {source.data['step']}`, or give a {step} recipe (`wfm recipes list`)",
         )
+    model = _with_foreign_source(model, source.data)
     try:
         return model.model_validate(source.data)
     except ValidationError as error:
         lines = [_line(detail, source, model) for detail in error.errors(include_url=False)]
         raise RecipeError("\n       ".join(dict.fromkeys(lines)), "`wfm recipes schema` lists every key") from None
+
+
+def _with_foreign_source(model: type[R], data: dict[str, Any]) -> type[R]:
+    """A prepare recipe whose source is of a kind that somebody else's package registers takes that package's block."""
+    block = data.get("source")
+    kind = block.get("kind") if isinstance(block, dict) else None
+    if not issubclass(model, PrepareRecipe) or not isinstance(kind, str) or kind in OWN_SOURCES:
+        return model
+    if not any(point.name == kind for point in entry_points(group="wfm.datasets")):
+        return model
+    from wfm_cli.core.store.build import load_builder
+
+    foreign = getattr(load_builder(kind), "source_model", None)
+    if foreign is None:
+        raise RecipeError(f"source.kind: the builder of '{kind}' names no source_model", "ask its authors")
+    return create_model(model.__name__, __base__=model, source=(foreign, ...))
 
 
 def _line(detail: ErrorDetails, source: Source, model: type[BaseModel]) -> str:

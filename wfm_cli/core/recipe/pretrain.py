@@ -81,7 +81,7 @@ class TrainBlock(Strict):
     """Largest global gradient norm; 0 switches clipping off."""
     precision: Literal["fp32", "tf32", "bf16"] = "fp32"
     """`bf16` runs the linear layers in bfloat16 (attention stays fp32 on CPU, where its bf16 backward is slow); `tf32`
-    lets a GPU round the factors of fp32 products. There is no fp16: it needs loss scaling, which bf16 makes needless."""
+    lets a GPU round the factors of fp32 products. There is no fp16: bf16 makes its loss scaling needless."""
     compile: bool = False
     """Compile the blocks with torch.compile."""
     parallel: Literal["ddp", "fsdp2"] = "ddp"
