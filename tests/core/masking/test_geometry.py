@@ -93,6 +93,14 @@ def test_pure_replacements(shares: tuple[float, float, float], want: float) -> N
     assert bool((result.gather(1, index.unsqueeze(-1).expand(-1, -1, 16)) == want).all())
 
 
+def test_tokens_may_be_views() -> None:
+    ids = torch.arange(3)
+    values = torch.randn(3, 4, 6).transpose(1, 2)
+    index = random_tokens(0, 0, ids, 6, 0.5)
+    want = corrupt(values.contiguous(), index, (0.8, 0.1, 0.1), 0.1, seed=0, step=0, ids=ids)
+    assert torch.equal(corrupt(values, index, (0.8, 0.1, 0.1), 0.1, seed=0, step=0, ids=ids), want)
+
+
 def test_replacement_does_not_feel_the_batch() -> None:
     ids = torch.tensor([7, 3, 11, 40, 2])
     _, _, whole = replaced((0.3, 0.5, 0.2), ids)

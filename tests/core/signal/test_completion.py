@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from tests.fakes.cities import CITIES, city_channels
-from wfm_cli.core.signal.completion import rank_completion
+from wfm_cli.core.signal.completion import rank_completion, rank_completions
 
 
 def paths(batch: int, rank: int, antennas: int = 16, subcarriers: int = 12, seed: int = 0) -> Tensor:
@@ -88,6 +88,13 @@ def test_empty_rows_become_zero_and_nothing_is_nan() -> None:
     assert torch.count_nonzero(guess[0, 3]) == 0
     assert torch.count_nonzero(guess[1:]) == 0
     assert float(nmse_db(guess[:1], h[:1], ~hidden[:1]).max()) < -100
+
+
+def test_all_ranks_at_once() -> None:
+    h = paths(5, 3)
+    hidden = holes(h, 0.3)
+    together = rank_completions(h, hidden, 3)
+    assert all(torch.equal(fit, rank_completion(h, hidden, rank)) for rank, fit in enumerate(together, 1))
 
 
 def test_higher_rank_fits_noiseless_channels_better() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from wfm_cli.core.masking import rng
@@ -36,7 +37,7 @@ def corrupt(
     tokens, patch = values.shape[1:]
     _, random, _ = shares
     draw = rng.uniform(seed, step, ids, index.shape[1], stream)
-    result = values.clone()
+    result = values.clone(memory_format=torch.contiguous_format)
     flat = result.view(-1, patch)
     rows = index + tokens * _arange(index)
     fill = draw < random

@@ -11,7 +11,7 @@ from wfm_cli.core.models.tokens import TokenGrid
 from wfm_cli.core.objectives.base import LossParts, Objective, StepKey
 from wfm_cli.core.objectives.masks import Masks, MaskSampler
 from wfm_cli.core.recipe.pretrain import MaskBlock, MaskedModellingBlock
-from wfm_cli.core.signal.completion import rank_completion
+from wfm_cli.core.signal.completion import rank_completions
 from wfm_cli.errors import InputError, RecipeError
 
 
@@ -82,8 +82,8 @@ class MaskedModelling(Objective):
                 "drop samples that are zero from the store",
             )
         result = {"nmse": _masked_power(guess - truth, hidden) / power}
-        for rank in (1, 2):
-            result[f"nmse_rank{rank}"] = _masked_power(_complete(truth, hidden, rank) - truth, hidden) / power
+        for name, fit in zip(self.references, _completions(truth, hidden), strict=True):
+            result[name] = _masked_power(fit - truth, hidden) / power
         return result
 
     def _predict(self, grid: TokenGrid, masks: Masks) -> Tensor:
@@ -111,10 +111,10 @@ def _masked_power(x: Tensor, hidden: Tensor) -> Tensor:
     return (x * hidden).flatten(1).square().sum(1)
 
 
-def _complete(truth: Tensor, hidden: Tensor, rank: int) -> Tensor:
-    """Low-rank completion in the layout of a sample: complex channels (B, M, K, 2), or real images."""
+def _completions(truth: Tensor, hidden: Tensor) -> list[Tensor]:
+    """Completions of rank one and two in the layout of a sample: complex channels (B, M, K, 2), or real images."""
     if truth.shape[-1] == 2 and truth.ndim == 4:
         h = torch.view_as_complex(truth.contiguous())
-        return torch.view_as_real(rank_completion(h, hidden.any(-1), rank))
+        return [torch.view_as_real(fit) for fit in rank_completions(h, hidden.any(-1), 2)]
     shape = (truth.shape[0], *[size for size in truth.shape[1:] if size > 1])
-    return rank_completion(truth.view(shape), hidden.view(shape), rank).view_as(truth)
+    return [fit.view_as(truth) for fit in rank_completions(truth.reshape(shape), hidden.reshape(shape), 2)]

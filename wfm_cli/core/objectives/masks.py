@@ -55,7 +55,8 @@ class MaskSampler:
         if self.block.published_v11_seed:
             one = torch.zeros_like(ids)
             # The published code draws positions from range(1, patches): the last patch is never hidden.
-            index = rng.choose(key.seed, rng.EVERY_STEP, one, grid.count - 1, int(self.ratio * grid.count), 0)
+            count = geometry.count_of(grid.count, self.ratio)
+            index = rng.choose(key.seed, rng.EVERY_STEP, one, grid.count - 1, count, 0)
             return Masks(index, key.seed, rng.EVERY_STEP, one)
         if self.block.kind == "lwm" and "part" in grid.axes:
             index = geometry.paired_tokens(key.seed, step, ids, self._pairs_of(grid), self.ratio)

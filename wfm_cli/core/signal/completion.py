@@ -34,13 +34,18 @@ def rank_completion(h: Tensor, hidden: Tensor, rank: int, iterations: int = 10) 
         (B, M, K) in the dtype of `h`: the fit everywhere, visible entries included. Rows and columns that are hidden
         altogether are zero, as no low-rank model says anything about them.
     """
+    return rank_completions(h, hidden, rank, iterations)[-1]
+
+
+def rank_completions(h: Tensor, hidden: Tensor, rank: int, iterations: int = 10) -> list[Tensor]:
+    """The completions of rank 1, 2, ... `rank`, for little more than the price of the last; see `rank_completion`."""
     double = torch.complex128 if h.is_complex() else torch.float64
     data = h.to(double).masked_fill(hidden, 0.0)
     visible = (~hidden).to(double)
     scale = data.abs().amax((1, 2), keepdim=True).clamp_min(_TINY)
     data = data / scale
     data_t, visible_t = data.mT.contiguous(), visible.mT.contiguous()
-    fit = torch.zeros_like(data)
+    fit, fits = torch.zeros_like(data), []
     right = data.new_empty(data.shape[0], data.shape[2], 0)
     for _ in range(rank):
         right = torch.cat([right, _leading(data - visible * fit)], dim=2)
@@ -48,7 +53,8 @@ def rank_completion(h: Tensor, hidden: Tensor, rank: int, iterations: int = 10) 
             left = _fit(data, visible, torch.linalg.qr(right).Q)
             right = _fit(data_t, visible_t, left)
         fit = left @ right.mT
-    return (fit * scale).to(h.dtype)
+        fits.append((fit * scale).to(h.dtype))
+    return fits
 
 
 def _leading(residual: Tensor) -> Tensor:
