@@ -26,3 +26,9 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"real data: folder {folder} does not exist (set WFM_TEST_DATA)")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests pull no power cords: what `fsync` promises cannot be seen here, and it costs most of the time."""
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)

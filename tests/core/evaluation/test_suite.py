@@ -66,7 +66,7 @@ def test_every_row_task_and_budget_is_one_unit(finished: Run) -> None:
         "angular power (32 bins)",
         "angle-delay magnitude",
         "angle + delay + log power",
-        "naive predictor",
+        "majority class / mean",
     ]
     assert [row["role"] for row in rows] == ["encoder"] * 2 + ["baseline", "control"] + ["baseline"] * 6 + ["reference"]
     assert sorted(finished.attrs["manifest"]) == [unit.key for unit in finished.units()]
@@ -100,7 +100,7 @@ def test_all_labels_are_one_fit_and_the_naive_predictor_one_number(finished: Run
     everything = finished.unit("los.04-log-power.logistic.all").attrs
     assert (everything["seeds"], everything["n_train"]) == ([0], [144])
     assert everything["metrics"]["macro_f1"]["half_width"] is None
-    naive = [finished.unit(f"los.10-naive-predictor.majority.{budget}") for budget in ("10", "all")]
+    naive = [finished.unit(f"los.10-majority-class-mean.majority.{budget}") for budget in ("10", "all")]
     assert naive[0].attrs["metrics"] == naive[1].attrs["metrics"]
     assert len(np.unique(naive[0].array("predictions"))) == 1
 

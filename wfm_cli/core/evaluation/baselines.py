@@ -80,7 +80,7 @@ BASELINES: Mapping[str, Baseline] = {
     "angular_64": _angular(64),
     "angle_delay": Baseline("angle-delay magnitude", angle_delay_db),
     "classical": Baseline("angle + delay + log power", _spectra, power=True),
-    "majority": Baseline("naive predictor", _blind, role="reference"),
+    "majority": Baseline("majority class / mean", _blind, role="reference"),
 }
 """Every baseline by name."""
 

@@ -15,16 +15,18 @@ def findings(units: Sequence[Attrs]) -> list[str]:
     """One sentence for every task and budget at which a row that needs no pretraining is ahead of an encoder.
 
     Args:
-        units: Attributes of the units of a run; failed ones are passed over.
+        units: Attributes of the units of a run in planned order; failed ones are passed over.
 
     Returns:
         Sentences in the order of tasks and budgets; empty when encoders lead everywhere or there is none.
     """
     groups: dict[tuple[Any, ...], list[Attrs]] = {}
+    order: dict[Any, int] = {}
     for attrs in units:
         if attrs.get("status") == "ok":
-            groups.setdefault((attrs["task"], attrs.get("split"), _rank(attrs["budget"])), []).append(attrs)
-    return [line for key in sorted(groups, key=str) for line in _group(groups[key])]
+            place = order.setdefault(attrs["task"], len(order))
+            groups.setdefault((place, str(attrs.get("split")), _rank(attrs["budget"])), []).append(attrs)
+    return [line for key in sorted(groups) for line in _group(groups[key])]
 
 
 def _rank(budget: Budget) -> str:

@@ -36,7 +36,9 @@ def collect(run: Run, published: PublishedFigures | None = None, findings: Findi
     Returns:
         The report; without tables when the run holds no probe units.
     """
+    planned = {key: place for place, key in enumerate(run.attrs.get("manifest") or ())}
     units = [unit for unit in run.units() if unit.attrs.get("kind") == "probe"]
+    units.sort(key=lambda unit: planned.get(unit.key, len(planned)))
     attrs = [{**unit.attrs, "key": unit.key} for unit in units]
     recipe = dict(run.attrs.get("recipe") or {})
     return Report(
