@@ -96,6 +96,17 @@ def test_native_survives_large_logits() -> None:
     torch.testing.assert_close(attend(wide.float(), "native").double(), slow_attention(wide), rtol=0, atol=1e-3)
 
 
+@pytest.mark.parametrize("part", [0, 1, 2])
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_native_does_not_hide_overflow(part: int, bad: float) -> None:
+    """A step that overflows must stay visible to the engine, which refuses it."""
+    if not native.available():
+        pytest.skip("no compiler")
+    qkv = rand(1, 20, 3, 2, 5).float()
+    qkv[0, 3, part, 1, 2] = bad
+    assert not bool(torch.isfinite(attend(qkv, "native")).all())
+
+
 def test_native_operator_is_registered_as_torch_wants_it() -> None:
     """Schema, shapes without data (for `torch.compile`) and the gradient."""
     if not native.available():

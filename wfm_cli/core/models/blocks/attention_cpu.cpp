@@ -41,24 +41,27 @@ inline void store(float* p, vec x) { std::memcpy(p, &x, sizeof x); }
 
 inline vec larger(vec a, vec b) { return a > b ? a : b; }
 
-// exp(x) for x <= about 0, relative error about 2e-7: x = n ln 2 + r, a polynomial in r, n into the exponent bits.
-inline vec exponential(vec x) {
-  x = larger(x, vec{} - 87.0f);
-  const float magic = 12582912.0f;  // adding and taking away 1.5 * 2^23 rounds to the nearest integer
-  const vec n = (x * 1.44269504088896341f + magic) - magic;
-  vec r = x - n * 0.693145751953125f;
-  r = r - n * 1.42860682030941723e-6f;
-  vec p = r * 1.9875691500e-4f + 1.3981999507e-3f;
-  p = p * r + 8.3334519073e-3f;
-  p = p * r + 4.1665795894e-2f;
-  p = p * r + 1.6666665459e-1f;
-  p = p * r + 5.0000001201e-1f;
-  p = p * (r * r) + (r + 1.0f);
-  const ivec bits = (__builtin_convertvector(n, ivec) + 127) << 23;
-  vec power;
-  std::memcpy(&power, &bits, sizeof power);
-  return p * power;
+// 2^x for x <= about 0, relative error below 3e-7. x = n + r with n the nearest integer: a minimax polynomial gives 2^r,
+// and n is added to its exponent bits. Adding 1.5 * 2^23 rounds to an integer and leaves n in the lowest bits.
+inline vec power_of_two(vec x) {
+  x = x < -125.0f ? vec{} - 125.0f : x;  // in this order NaN stays NaN
+  const vec shifted = x + 12582912.0f;
+  const vec r = x - (shifted - 12582912.0f);
+  vec p = r * 1.3276472e-3f + 9.6755413e-3f;
+  p = p * r + 5.5507133e-2f;
+  p = p * r + 2.4022120e-1f;
+  p = p * r + 6.9314697e-1f;
+  p = p * r + 1.0f;
+  ivec n, bits;
+  std::memcpy(&n, &shifted, sizeof n);
+  std::memcpy(&bits, &p, sizeof bits);
+  bits += n << 23;
+  std::memcpy(&p, &bits, sizeof p);
+  return p;
 }
+
+// Scores are kept in units of log 2, so that their exponential is a power of two.
+constexpr float LOG2E = 1.44269504088896341f, LN2 = 0.693147180559945309f;
 
 template <int d>
 inline vec dot(const vec* a, const float* b) {
@@ -72,7 +75,7 @@ int64_t padded(int64_t n) { return (n + LANES - 1) / LANES * LANES; }
 template <int d>
 void forward(const float* qkv, float* out, float* lse, int64_t heads, int64_t tokens, int64_t begin, int64_t end) {
   const int64_t width = padded(tokens), stride = 3 * heads * d;
-  const float scale = 1.0f / std::sqrt(static_cast<float>(d));
+  const float scale = LOG2E / std::sqrt(static_cast<float>(d));
   std::vector<float> queries(d * width, 0.0f), keys(tokens * d), values(tokens * d), scores(tokens * LANES);
   float lane[LANES], top[LANES], total[LANES];
   for (int64_t bh = begin; bh < end; bh++) {
@@ -94,7 +97,7 @@ void forward(const float* qkv, float* out, float* lse, int64_t heads, int64_t to
         highest = larger(highest, s);
       }
       for (int64_t j = 0; j < tokens; j++) {
-        const vec p = exponential(load(&scores[j * LANES]) - highest);
+        const vec p = power_of_two(load(&scores[j * LANES]) - highest);
         sum += p;
         for (int c = 0; c < d; c++) mixed[c] += p * values[j * d + c];
       }
@@ -105,18 +108,18 @@ void forward(const float* qkv, float* out, float* lse, int64_t heads, int64_t to
       }
       store(top, highest);
       store(total, sum);
-      for (int64_t l = 0; l < live; l++) lse[bh * tokens + i0 + l] = top[l] + std::log(total[l]);
+      for (int64_t l = 0; l < live; l++) lse[bh * tokens + i0 + l] = top[l] + std::log2(total[l]);
     }
   }
 }
 
 // One pass with queries in the lanes gives the gradient of the queries, one with keys in the lanes those of keys and
-// values; the probabilities are computed anew from the saved log-sum-exp in both.
+// values; the probabilities are computed anew from the saved log-sum-exp (base 2) in both.
 template <int d>
 void backward(const float* qkv, const float* out, const float* lse, const float* grad, float* result, int64_t heads,
               int64_t tokens, int64_t begin, int64_t end) {
   const int64_t width = padded(tokens), stride = 3 * heads * d, across = heads * d;
-  const float scale = 1.0f / std::sqrt(static_cast<float>(d));
+  const float root = 1.0f / std::sqrt(static_cast<float>(d)), scale = LOG2E * root;
   std::vector<float> rows(4 * width * d, 0.0f), columns(4 * width * d, 0.0f), level(width, 0.0f), inner(width, 0.0f);
   float *q_row = &rows[0], *k_row = q_row + width * d, *v_row = k_row + width * d, *g_row = v_row + width * d;
   float *q_col = &columns[0], *k_col = q_col + width * d, *v_col = k_col + width * d, *g_col = v_col + width * d;
@@ -144,17 +147,17 @@ void backward(const float* qkv, const float* out, const float* lse, const float*
       for (int c = 0; c < d; c++) a[c] = load(q_col + c * width + i0), b[c] = load(g_col + c * width + i0), sum[c] = vec{};
       const vec l0 = load(&level[i0]), d0 = load(&inner[i0]);
       for (int64_t j = 0; j < tokens; j++) {
-        const vec ds = exponential(dot<d>(a, k_row + j * d) - l0) * (dot<d>(b, v_row + j * d) - d0);
+        const vec ds = power_of_two(dot<d>(a, k_row + j * d) - l0) * (dot<d>(b, v_row + j * d) - d0);
         for (int c = 0; c < d; c++) sum[c] += ds * k_row[j * d + c];
       }
       for (int c = 0; c < d; c++) {
-        store(lane, sum[c] * scale);
+        store(lane, sum[c] * root);
         for (int64_t l = 0; l < live; l++) target[(i0 + l) * stride + c] = lane[l];
       }
       for (int c = 0; c < d; c++)
         a[c] = load(k_col + c * width + i0), b[c] = load(v_col + c * width + i0), sum[c] = other[c] = vec{};
       for (int64_t i = 0; i < tokens; i++) {
-        const vec p = exponential(dot<d>(a, q_row + i * d) - level[i]);
+        const vec p = power_of_two(dot<d>(a, q_row + i * d) - level[i]);
         const vec ds = p * (dot<d>(b, g_row + i * d) - inner[i]);
         for (int c = 0; c < d; c++) {
           sum[c] += ds * q_row[i * d + c];
@@ -162,7 +165,7 @@ void backward(const float* qkv, const float* out, const float* lse, const float*
         }
       }
       for (int c = 0; c < d; c++) {
-        store(lane, sum[c]);
+        store(lane, sum[c] * LN2);
         for (int64_t l = 0; l < live; l++) target[(i0 + l) * stride + across + c] = lane[l];
         store(lane, other[c]);
         for (int64_t l = 0; l < live; l++) target[(i0 + l) * stride + 2 * across + c] = lane[l];
