@@ -8,7 +8,7 @@ import torch
 from scipy.optimize import minimize
 from scipy.special import logsumexp
 
-from wfm_cli.core.evaluation.probes.base import Fitted, Shown
+from wfm_cli.core.evaluation.probes.base import Fitted, Shown, balanced_weights
 from wfm_cli.core.evaluation.probes.lbfgs import Settings, minimise
 from wfm_cli.core.evaluation.probes.logistic import fit_logistic
 from wfm_cli.core.evaluation.probes.principal import Principal
@@ -29,16 +29,19 @@ def blobs(draws: int, n: int, d: int, classes: int, seed: int = 0) -> tuple[torc
     return torch.from_numpy(x * 10 ** rng.uniform(-2, 2, d) + 3 * rng.normal(size=d)), torch.from_numpy(y)
 
 
-def objective(weights: np.ndarray, x: np.ndarray, y: np.ndarray, l2: float, classes: int) -> tuple[float, np.ndarray]:
-    """mean -log softmax + l2/2 |W|^2 and its gradient, the bias free; `weights` is (d + 1, C) flat."""
+def objective(
+    weights: np.ndarray, x: np.ndarray, y: np.ndarray, l2: float, classes: int, counts: np.ndarray | float = 1.0
+) -> tuple[float, np.ndarray]:
+    """mean -counts log softmax + l2/2 |W|^2 and its gradient, the bias free; `weights` is (d + 1, C) flat."""
     n, d = x.shape
     w = weights.reshape(d + 1, classes)
     logits = x @ w[:-1] + w[-1]
     log_p = logits - logsumexp(logits, axis=1, keepdims=True)
     p = np.exp(log_p)
     p[np.arange(n), y] -= 1
+    p *= np.broadcast_to(counts, n)[:, None]
     gradient = np.vstack([x.T @ p / n + l2 * w[:-1], p.sum(0) / n])
-    return -log_p[np.arange(n), y].mean() + l2 / 2 * (w[:-1] ** 2).sum(), gradient.ravel()
+    return -(counts * log_p[np.arange(n), y]).mean() + l2 / 2 * (w[:-1] ** 2).sum(), gradient.ravel()
 
 
 @pytest.mark.parametrize(
@@ -70,6 +73,44 @@ def test_it_is_the_minimum_of_the_stated_objective(n: int, d: int, classes: int,
         loss, gradient = objective(own.ravel(), standard, labels, l2, classes)
         assert loss <= known.fun + 1e-10
         assert np.abs(gradient).max() < 1e-6
+
+
+def test_class_weights_are_those_of_the_stated_objective() -> None:
+    x, y = blobs(2, 200, 6, 4)
+    y = torch.where(torch.rand(y.shape, generator=torch.Generator().manual_seed(0)) < 0.8, 0, y)  # most are class 0
+    weights = balanced_weights(y, 5)  # class 4 never occurs
+    fit = fit_logistic(Shown(x, y, 5, indifferent, weights), [1e-2], settings=TIGHT)
+    plain = fit_logistic(Shown(x, y, 5, indifferent), [1e-2], settings=TIGHT)
+    for s in range(2):
+        raw, labels = x[s].numpy(), y[s].numpy()
+        standard, sizes = (raw - raw.mean(0)) / raw.std(0), np.bincount(labels, minlength=4)
+        counts = 200 / (4 * sizes[labels])
+        np.testing.assert_allclose(weights[s].numpy(), counts)
+        known = minimize(
+            objective,
+            np.zeros(7 * 4),
+            (standard, labels, 1e-2, 4, counts),
+            jac=True,
+            method="L-BFGS-B",
+            options={"maxiter": 20000, "maxfun": 40000, "ftol": 1e-16, "gtol": 1e-9},
+        ).x.reshape(7, 4)
+        expected = standard @ known[:-1] + known[-1]
+        got = fit.scores(x[s])[s, :, :4].numpy()
+        difference = (got - got.mean(1, keepdims=True)) - (expected - expected.mean(1, keepdims=True))
+        assert np.abs(difference).max() < 5e-5
+        assert not (fit.scores(x[s])[s].argmax(-1) == 4).any()
+        rare = labels > 0
+        hits = [(f.scores(x[s])[s].argmax(-1).numpy() == labels)[rare].mean() for f in (fit, plain)]
+        assert hits[0] > hits[1] + 0.1
+
+
+def test_draws_of_equal_classes_do_not_notice_weights() -> None:
+    x, y = blobs(2, 60, 4, 3)
+    y = torch.arange(60).remainder(3).expand(2, 60)
+    weights = balanced_weights(y, 3)
+    torch.testing.assert_close(weights, torch.ones(2, 60, dtype=torch.float64))
+    both = [fit_logistic(Shown(x, y, 3, indifferent, w), [1e-2], settings=TIGHT) for w in (None, weights)]
+    torch.testing.assert_close(both[0].weight, both[1].weight, atol=1e-6, rtol=0)
 
 
 def test_float32_and_default_settings_come_close_to_the_minimum() -> None:

@@ -43,6 +43,8 @@ class Shown:
     """Number of classes; 0 when `y` holds values."""
     choose: Choose
     """Validation."""
+    weights: Tensor | None = None
+    """What every training sample counts in the loss of the logistic probe, (S, n) of mean 1; once each if None."""
 
     @property
     def targets(self) -> Tensor:
@@ -50,6 +52,18 @@ class Shown:
         if self.classes == 0:
             return self.y.double()
         return torch.nn.functional.one_hot(self.y, self.classes).double()
+
+
+def balanced_weights(y: Tensor, classes: int) -> Tensor:
+    """Weights (S, n) float64 with which the classes of each draw weigh alike: n / (classes present * class size).
+
+    Args:
+        y: Classes of the samples of each draw, (S, n) int64.
+        classes: Number of classes; those that a draw lacks have no share.
+    """
+    count = torch.nn.functional.one_hot(y, classes).double().sum(1)
+    share = y.shape[1] / ((count > 0).sum(1, keepdim=True) * count.clamp_min(1))
+    return share.gather(1, y)
 
 
 @dataclass(frozen=True)
