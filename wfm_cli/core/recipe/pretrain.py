@@ -7,6 +7,8 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from wfm_cli.core.recipe.base import Recipe, Strict
+from wfm_cli.core.recipe.masks import AnyMask
+from wfm_cli.core.recipe.masks import MaskBlock as MaskBlock
 from wfm_cli.core.recipe.models import LWMModel, ModelBlock
 
 
@@ -23,19 +25,6 @@ class DataBlock(Strict):
     """Hold the array in memory; by default when it fits in a quarter of the free memory."""
     samples: int | None = Field(None, ge=1)
     """Use only the first so many training samples (of the split's order); all by default."""
-
-
-class MaskBlock(Strict):
-    """Which tokens are masked."""
-
-    kind: Literal["lwm", "random"] = "lwm"
-    """`lwm`: the published geometry of the wiring (v1.0: paired Re/Im half rows); `random`: uniform tokens."""
-    ratio: float | None = Field(None, gt=0, lt=1)
-    """Share of masked tokens; the wiring's published ratio by default (v1.0 0.15, v1.1 0.4, Spectro 0.7)."""
-    frequency: Literal["epoch", "static"] = "epoch"
-    """`epoch`: fresh masks at every visit; `static`: one mask per sample for ever, as published for v1.0."""
-    published_v11_seed: bool = False
-    """Reproduce the published v1.1 defect: one mask for all samples, the last patch never masked."""
 
 
 class MaskedModellingBlock(Strict):
@@ -121,7 +110,7 @@ class PretrainRecipe(Recipe):
     """Data."""
     model: ModelBlock = LWMModel()
     """Encoder."""
-    masks: MaskBlock = MaskBlock()
+    masks: AnyMask = MaskBlock()
     """Masking."""
     objective: MaskedModellingBlock = MaskedModellingBlock()
     """Objective."""
