@@ -3,7 +3,7 @@
 The literal block is ours, after the published equations: three projections, a matrix product, a softmax and another
 matrix product per layer, a norm out of primitive operations, torch's dropout and Adam. Denormals are left as they are.
 CPU time includes the system's: with glibc's default settings the literal block's 50 MB attention matrices are mapped
-and cleared anew in every layer, over 40 % of its time. Where the allocator keeps such blocks (MALLOC_MMAP_THRESHOLD_ and
+and cleared anew in every layer, over 40 % of its time. Where the allocator keeps such blocks (MALLOC_MMAP_THRESHOLD_,
 MALLOC_TRIM_THRESHOLD_ of 1 GiB) the literal block is 1.7 to 2.2 times as fast, and the ratios shrink by as much.
 The row with official weights needs the checkpoint below WFM_TEST_DATA (default ../shared/data beside the checkout).
 """
