@@ -34,9 +34,15 @@ def start(root: Path, out: Path, **options: object) -> subprocess.Popen[str]:
     return subprocess.Popen(command, cwd=root, env=env, stderr=subprocess.PIPE, text=True)
 
 
-def finish(process: subprocess.Popen[str]) -> str:
-    _, err = process.communicate(timeout=120)
-    assert process.returncode == 0, err
+def finish(process: subprocess.Popen[str], code: int = 0, timeout: float = 120) -> str:
+    """What the process says on stderr until it ends."""
+    try:
+        _, err = process.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired:
+        process.terminate()  # the launcher ends its own
+        process.communicate()
+        raise
+    assert process.returncode == code, err
     return err
 
 
@@ -76,8 +82,7 @@ def test_signal_to_the_launcher_saves_in_the_processes(root: Path, tmp_path: Pat
     while not Checkpoints(tmp_path / "run").steps() and time.monotonic() < deadline:
         time.sleep(0.1)
     process.send_signal(signal.SIGUSR1)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 75
+    err = finish(process, code=75, timeout=60)
     assert err.count("errors.Requeue: SIGUSR1") == 1, err  # one process speaks
     run = Run.open(tmp_path / "run")
     assert run.attrs["status"] == "stopped"

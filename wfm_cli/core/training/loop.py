@@ -82,6 +82,13 @@ class Trainer:
             Requeue: A signal asked to stop; a checkpoint is saved.
             KeyboardInterrupt: Ctrl-C, likewise.
         """
+        try:
+            self._fit()
+        finally:
+            self.model.release()
+        return self.state
+
+    def _fit(self) -> None:
         validate_every = interval(self.train.eval_every, self.total)
         save_every = interval(self.train.save_every, self.total)
         self.model.unit.train()
@@ -104,7 +111,6 @@ class Trainer:
                 if stopping:
                     raise_stop(asked.signal, step, self.total, self.journal)
                 self._speed.go()
-        return self.state
 
     def _one(self, batch: Fed, stop: bool) -> tuple[Outcome, dict[str, float]]:
         """One step; its row of the curves where one is due."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import sys
+import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from inspect import signature
@@ -81,6 +84,19 @@ class Parallel:
             quiet = self.call.no_sync()
         with quiet:
             yield
+
+    def release(self) -> None:
+        """Let go of the replication before the processes part; forward passes are the unit's own from now on.
+
+        Were DDP the last to hold the process group, as when an exception's traceback keeps it, its destructor would
+        join the group's threads while it holds Python's lock, for which those threads may wait: every fourth stopped
+        run hung at the end of a process.
+        """
+        if self.call is not self.unit:
+            self.call = self.unit
+            if (error := sys.exception()) is not None:
+                traceback.clear_frames(error.__traceback__)
+            gc.collect()
 
     def weights(self) -> dict[str, Tensor]:
         """Parameters and buffers of the objective, whole, by name."""
