@@ -21,6 +21,13 @@ def _import() -> None:
 def lwm(
     file: Annotated[Path, typer.Argument(metavar="FILE.pth", help="Official checkpoint of the LWM family.")],
     out: Out,
+    wiring: Annotated[
+        str | None,
+        typer.Option(metavar="v1.0|v1.1|spectro", help="Residual wiring, where the file's sizes do not tell it."),
+    ] = None,
+    heads: Annotated[
+        int | None, typer.Option(min=1, help="Attention heads, where the file's width is not a published one.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Import an official LWM checkpoint (v1.0, v1.1 or a Spectro expert) as a run that probe and benchmark accept.
@@ -31,7 +38,7 @@ def lwm(
     """
     from wfm_cli.core.exchange import import_lwm
 
-    summary = import_lwm(file, out)
+    summary = import_lwm(file, out, wiring=wiring, heads=heads)
     if as_json:
         print_json(summary)
     else:

@@ -12,12 +12,14 @@ from wfm_cli.core.recipe.models import LWMModel
 from wfm_cli.core.store.run import Run, refuse_non_empty, replacing
 
 
-def import_lwm(file: Path, out: Path) -> dict[str, Any]:
+def import_lwm(file: Path, out: Path, *, wiring: str | None = None, heads: int | None = None) -> dict[str, Any]:
     """Make an import run of an official checkpoint of the LWM family.
 
     Args:
         file: Checkpoint as published; opened without executing anything in it.
         out: Folder of the run; must be free or empty.
+        wiring: `v1.0`, `v1.1` or `spectro`; told from keys and shapes by default.
+        heads: Attention heads; the published number by default.
 
     Returns:
         Wiring, number of parameters, size and SHA-256 of the file.
@@ -29,7 +31,7 @@ def import_lwm(file: Path, out: Path) -> dict[str, Any]:
     from wfm_cli.core.models.import_lwm import load_official
 
     refuse_non_empty(out)
-    block, tensors, info = load_official(file)
+    block, tensors, info = load_official(file, wiring=wiring, heads=heads)
     shape = official_shape(block)
     build_encoder(block, shape).load_state_dict(tensors)
     attrs = {"model": to_dict(block), "sample_shape": list(shape), "array": "channel", "normalise": "published"}

@@ -308,3 +308,32 @@ def test_official_weights_on_unseen_cities(real_data: Path) -> None:
     overall = {name: float(torch.cat([part[name] for part in everything]).median()) for name in everything[0]}
     assert overall["nmse"] == pytest.approx(-18.35, abs=1.0)
     assert overall["nmse_rank2"] < overall["nmse"] < overall["nmse_rank1"]
+
+
+@pytest.mark.parametrize("wiring", ["v1.0", "v1.1"])
+def test_the_power_scale_tells_nothing_of_hidden_tokens(wiring: str) -> None:
+    from wfm_cli.core.objectives.masked_modelling import _level_of_visible
+
+    target = objective(
+        wiring,
+        (32, 32, 2),
+        model={"wiring": wiring, "layers": 1, "scale": "power", "dropout": 0.0},
+        objective={"replace": [1.0, 0.0, 0.0]},
+    ).eval()
+    encoder = target.encoder
+    ids, key = torch.arange(3), StepKey(1, 0, 0)
+    batch = torch.randn(3, 32, 32, 2)
+    index = target.masks(encoder.tokenize(batch), ids, key).index
+    shape = encoder.tokenize(batch).values.shape
+    hidden = encoder.untokenize(torch.zeros(shape).scatter(1, index.unsqueeze(-1).expand(-1, -1, shape[2]), 1.0))
+    other = batch + 30 * hidden * torch.randn_like(batch)
+    seen = []
+    for samples in (batch, other):
+        grid = encoder.tokenize(samples)
+        grid = _level_of_visible(grid, index)
+        assert grid.level_db is not None
+        seen.append((target._predict(grid, target.masks(grid, ids, key)), grid.level_db))
+    assert torch.allclose(seen[0][0], seen[1][0], atol=1e-4)
+    assert torch.allclose(seen[0][1], seen[1][1], atol=1e-3)
+    visible = (batch * (1 - hidden)).square().sum((1, 2, 3)) / (1 - hidden).sum((1, 2, 3))
+    assert torch.allclose(seen[0][1], 10 * visible.log10(), atol=1e-3)

@@ -114,7 +114,7 @@ def _tell_wiring(official: Mapping[str, Tensor], file: Path, wiring: str | None)
     raise InputError(
         f"{file}: {bias.shape[0]} numbers per token and {position.shape[0]} positions are neither LWM v1.1 (32, 513) "
         "nor Spectro (16, 1025), whose keys are the same",
-        "say which residual wiring it was trained with: wiring=v1.1 or wiring=spectro",
+        "say which residual wiring it was trained with: --wiring v1.1 or --wiring spectro",
     )
 
 
@@ -134,13 +134,13 @@ def _block(official: Mapping[str, Tensor], file: Path, name: str, heads: int | N
     inner, width = sizes.pop("inner"), sizes["width"]
     if heads is None and width != WIRINGS[name].width:
         raise InputError(
-            f"{file}: the number of heads cannot be told from a file of width {width}", "name it: heads=NUMBER"
+            f"{file}: the number of heads cannot be told from a file of width {width}", "name it: --heads NUMBER"
         )
     heads = heads or WIRINGS[name].heads
     if width // heads * heads != inner:
         raise InputError(
             f"{file}: {heads} heads of {width // heads} do not make the {inner} rows of W_Q",
-            "name another: heads=NUMBER",
+            "name another: --heads NUMBER",
         )
     layers = {int(match[1]) for key in official if (match := re.match(r"layers\.(\d+)\.", key))}
     try:

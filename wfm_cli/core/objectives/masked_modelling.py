@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -45,6 +47,7 @@ class MaskedModelling(Objective):
         """
         grid = self.encoder.tokenize(batch)
         masks = self.masks(grid, ids, key)
+        grid = _level_of_visible(grid, masks.index)
         target = _gather(grid.values, masks.index)
         error = (self._predict(grid, masks).float() - target).square().sum((1, 2))
         power = target.square().sum((1, 2))
@@ -70,6 +73,7 @@ class MaskedModelling(Objective):
         model = self.encoder
         grid = model.tokenize(batch)
         masks = self.masks(grid, ids, key)
+        grid = _level_of_visible(grid, masks.index)
         rows = masks.index.unsqueeze(-1).expand(-1, -1, grid.patch)
         guess = model.untokenize(grid.values.scatter(1, rows, self._predict(grid, masks).to(grid.values.dtype)))
         truth = model.untokenize(grid.values)
@@ -99,6 +103,19 @@ class MaskedModelling(Objective):
         )
         hidden = self.encoder.encode(grid.with_values(values))
         return self.encoder.reconstruct(_gather(hidden, masks.index + self.encoder.prefix))
+
+
+def _level_of_visible(grid: TokenGrid, hidden: Tensor) -> TokenGrid:
+    """Where an encoder divides samples by their power: the power of visible tokens alone, so that it tells nothing of
+    the hidden ones. Errors are relative to each sample's own power and do not notice the other scale."""
+    if grid.level_db is None:
+        return grid
+    energy = grid.values.square().sum(2)
+    visible = torch.ones_like(energy).scatter(1, hidden, 0.0)
+    power = (energy * visible).sum(1) / (visible.sum(1) * grid.patch).clamp_min(1)
+    power = torch.where(power > 0, power, 1.0)
+    values = grid.values * power.rsqrt().view(-1, 1, 1)
+    return replace(grid, values=values, level_db=grid.level_db + 10 * power.log10())
 
 
 def _gather(values: Tensor, index: Tensor) -> Tensor:
