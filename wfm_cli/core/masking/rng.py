@@ -71,6 +71,59 @@ def choose(seed: int, step: int, ids: Tensor, n: int, k: int, stream: int) -> Te
     return (chosen & ((1 << width) - 1)).sort(dim=1).values
 
 
+def shuffle(seed: int, step: int, ids: Tensor, n: int, k: int, stream: int) -> tuple[Tensor, Tensor]:
+    """k of n positions without replacement, and the others.
+
+    As `choose`, with keys of half a word where they suffice: at up to 1024 positions at least 22 random bits remain.
+
+    Returns:
+        (B, k) and (B, n - k) int64 positions, each in ascending order.
+    """
+    if n > 1024:
+        return smallest(bits(seed, step, ids, n, stream), k)
+    return smallest(bits(seed, step, ids, (n + 1) // 2, stream).view(torch.int32)[:, :n].contiguous(), k)
+
+
+def smallest(keys: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Where the k smallest of every row stand, and where the others do.
+
+    Args:
+        keys: (B, n) int32 or int64, overwritten: the lowest bits that count to n make way for the position, which
+            therefore breaks ties.
+        k: how many, 0 < k < n.
+
+    Returns:
+        (B, k) and (B, n - k) int64 positions, each in ascending order.
+    """
+    n = keys.shape[1]
+    width = (n - 1).bit_length()
+    keys.bitwise_right_shift_(width).bitwise_left_shift_(width)
+    keys.bitwise_or_(torch.arange(n, device=keys.device, dtype=keys.dtype))
+    if keys.device.type == "cpu":
+        plain = keys.numpy()
+        plain.partition(k - 1, axis=1)
+        plain &= (1 << width) - 1
+        plain[:, :k].sort(axis=1)
+        plain[:, k:].sort(axis=1)
+        places = keys.long()
+        return places[:, :k], places[:, k:]
+    places = keys.sort(dim=1).values.bitwise_and_((1 << width) - 1).long()
+    return places[:, :k].sort(dim=1).values, places[:, k:].sort(dim=1).values
+
+
+def integers(seed: int, step: int, ids: Tensor, n: int, high: int, stream: int) -> Tensor:
+    """(B, n) int64 uniform whole numbers in [0, high), for high far below 2^32."""
+    return _upper_bits(bits(seed, step, ids, n, stream), 31).mul_(high).bitwise_right_shift_(31)
+
+
+def common(seed: int, step: int, n: int, stream: int) -> list[float]:
+    """n uniform numbers in [0, 1) that a whole step shares, without a tensor and so without waiting for a device."""
+    key = 0
+    for part in (seed, step, stream):
+        key = _mix_int((key + _GAMMA + part) & _WORD)
+    return [(_mix_int((key + _GAMMA * (position + 1)) & _WORD) >> 11) * 2.0**-53 for position in range(n)]
+
+
 def _mix(x: Tensor) -> Tensor:
     """SplitMix64's output function, in place; torch shifts int64 arithmetically, hence the masks."""
     for shift, factor in ((30, _FIRST), (27, _SECOND)):

@@ -1,0 +1,188 @@
+"""Geometries on a grid of cells: random cells, strips along an axis, rectangles. Whole batches, no loop over samples.
+
+How many cells are hidden follows from the ratio alone, so every batch is rectangular, every rank has the same shapes,
+and no sample feels its batch. Where they are is a pure function of (seed, step, sample id).
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from wfm_cli.core.masking import rng
+from wfm_cli.core.masking.cells import CellGrid
+from wfm_cli.errors import InputError
+
+PLACE, CUTS, SHAPE = 8, 9, 10
+"""Streams of `rng`: positions, gaps between strips, and what a whole step shares."""
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Where random numbers come from."""
+
+    seed: int
+    """Seed of the run."""
+    step: int
+    """Optimiser step, or `rng.EVERY_STEP`."""
+    ids: Tensor
+    """(B,) int64 sample ids."""
+
+
+class Geometry(ABC):
+    """A way to divide the cells of a grid into visible and hidden ones."""
+
+    def __init__(self, grid: CellGrid) -> None:
+        self.grid = grid
+
+    @abstractmethod
+    def split(self, draw: Draw, ratio: float) -> tuple[Tensor, Tensor]:
+        """Visible and hidden cells of every sample.
+
+        Args:
+            draw: seed, step and samples.
+            ratio: share of hidden cells; at least one cell is hidden and at least one stays visible.
+
+        Returns:
+            (B, C - K) and (B, K) int64 cells; their order within a sample means nothing.
+        """
+
+
+class RandomCells(Geometry):
+    """Cells without replacement, every subset equally likely."""
+
+    def split(self, draw: Draw, ratio: float) -> tuple[Tensor, Tensor]:
+        """See `Geometry.split`."""
+        cells = self.grid.count
+        hidden, visible = rng.shuffle(draw.seed, draw.step, draw.ids, cells, share_of(cells, ratio), PLACE)
+        return visible, hidden
+
+
+class Strips(Geometry):
+    """Separate strips of neighbouring rows of an axis, all the way along the others.
+
+    The hidden rows are shared out evenly among the strips. With `wrap` the axis is a ring: the gaps between strips are
+    a random composition of the visible rows and the whole pattern is turned by a random angle, so every row is hidden
+    equally often. Otherwise every set of separate places between the two ends is equally likely.
+    """
+
+    def __init__(self, grid: CellGrid, axis: str, strips: int, wrap: bool) -> None:
+        super().__init__(grid)
+        column = grid.axes.index(axis)
+        self.size, self.strips, self.wrap = grid.sizes[column], strips, wrap
+        if self.size < 2:
+            raise InputError(
+                f"masks: the grid has a single row along its axis '{axis}', nothing would stay visible",
+                "set a smaller model.patch, or choose another geometry",
+            )
+        self._cells = grid.rows(column)
+
+    def split(self, draw: Draw, ratio: float) -> tuple[Tensor, Tensor]:
+        """See `Geometry.split`; the ratio is rounded to whole rows."""
+        visible, hidden = self.rows(draw, ratio)
+        cells = self._cells.to(draw.ids.device)
+        return cells[visible].flatten(1), cells[hidden].flatten(1)
+
+    def rows(self, draw: Draw, ratio: float) -> tuple[Tensor, Tensor]:
+        """(B, n - R) visible and (B, R) hidden rows."""
+        hidden, device = share_of(self.size, ratio), draw.ids.device
+        visible = self.size - hidden
+        strips = min(self.strips, hidden, visible if self.wrap else visible + 1)
+        cuts = self._cuts(draw, visible, strips)
+        width = hidden // strips
+        # Every strip has `width` rows, the first few one more; a strip stands before the visible row of its cut.
+        starts = [strip * width + min(strip, hidden % strips) for strip in range(strips + 1)]
+        strip_of = [strip for strip in range(strips) for _ in range(starts[strip], starts[strip + 1])]
+        rows = torch.arange(self.size, device=device)
+        widths = torch.tensor([b - a for a, b in pairwise(starts)], device=device)
+        passed = (cuts.unsqueeze(1) <= rows[:visible, None]).long().mul_(widths).sum(2)
+        inside = rows[:visible] + passed
+        covered = rows[:hidden] + cuts[:, torch.tensor(strip_of, device=device)]
+        if not self.wrap:
+            return inside, covered
+        turn = rng.integers(draw.seed, draw.step, draw.ids, 1, self.size, PLACE)
+        return (inside + turn) % self.size, (covered + turn) % self.size
+
+    def _cuts(self, draw: Draw, visible: int, strips: int) -> Tensor:
+        """(B, strips) ascending: how many visible rows lie before each strip."""
+        if not self.wrap:
+            return rng.choose(draw.seed, draw.step, draw.ids, visible + 1, strips, CUTS)
+        first = draw.ids.new_zeros(draw.ids.shape[0], 1)
+        if strips == 1:
+            return first
+        more = rng.choose(draw.seed, draw.step, draw.ids, visible - 1, strips - 1, CUTS) + 1
+        return torch.cat([first, more], dim=1)
+
+
+class Regions(Geometry):
+    """Rectangles around random centres that grow together until their union has the size asked for.
+
+    A cell is reached when the nearest rectangle, blown up around its centre, touches it; the K cells that are reached
+    first are hidden. That gives exactly K cells without cutting any off in raster order. With `wrap` the centres are
+    uniform on a torus, so every cell is hidden equally often; otherwise they are uniform among those whose rectangle
+    of mean size lies within the grid.
+    """
+
+    def __init__(self, grid: CellGrid, blocks: int, aspect: tuple[float, float], wrap: bool) -> None:
+        super().__init__(grid)
+        if len(grid.sizes) > 2:
+            raise InputError(
+                f"masks.kind 'region' cuts grids of two axes, this one has {', '.join(grid.axes)}",
+                "choose masks.kind=random, or strips along one axis",
+            )
+        self.blocks, self.aspect, self.wrap = blocks, aspect, wrap
+
+    def split(self, draw: Draw, ratio: float) -> tuple[Tensor, Tensor]:
+        """See `Geometry.split`."""
+        cells = self.grid.count
+        hidden = share_of(cells, ratio)
+        distance = self._distance(draw, self.extents(draw, hidden / cells))
+        # Positive floats order as the integers that their bits spell.
+        keys = distance.view(torch.int32)
+        hidden_cells, visible_cells = rng.smallest(keys if cells <= 1024 else keys.long() << 24, hidden)
+        return visible_cells, hidden_cells
+
+    def extents(self, draw: Draw, ratio: float) -> tuple[float, ...]:
+        """Mean extent of a rectangle along each axis, in cells, the same for a whole step."""
+        area = (1.0 - (1.0 - ratio) ** (1.0 / self.blocks)) * self.grid.count
+        if len(self.grid.sizes) == 1:
+            return (area,)
+        low, high = map(math.log, self.aspect)
+        aspect = math.exp(low + (high - low) * rng.common(draw.seed, draw.step, 1, SHAPE)[0])
+        rows, columns = self.grid.sizes
+        height = min(max(math.sqrt(area * aspect), area / columns), rows)
+        return height, area / height
+
+    def _distance(self, draw: Draw, extents: tuple[float, ...]) -> Tensor:
+        """(B, C) float32: by how much the nearest rectangle must be blown up to touch a cell."""
+        batch = draw.ids.shape[0]
+        numbers = rng.uniform(draw.seed, draw.step, draw.ids, self.blocks * len(extents), PLACE)
+        centres = numbers.view(batch, self.blocks, len(extents))
+        along = [self._along(centres[..., i], n, extents[i]) for i, n in enumerate(self.grid.sizes)]
+        if len(along) == 1:
+            return along[0].amin(1)
+        row, column = along[0].unsqueeze(3), along[1].unsqueeze(2)
+        far = torch.maximum(row, column)
+        # A side is reached at once: its middle first, so that what is hidden of it hangs together.
+        far.add_(torch.minimum(row, column).mul_(1e-3))
+        return far.amin(1).view(batch, -1)
+
+    def _along(self, numbers: Tensor, size: int, extent: float) -> Tensor:
+        """(B, blocks, n) distance from the centres along one axis, in extents."""
+        cells = torch.arange(size, device=numbers.device, dtype=torch.float32)
+        if not self.wrap:
+            extent = min(extent, size)
+            centre = numbers.mul(size - extent).add_(0.5 * (extent - 1.0))
+            return (cells - centre.unsqueeze(2)).abs_().div_(extent)
+        away = (cells - numbers.mul(size).unsqueeze(2)).abs_()
+        return torch.minimum(away, size - away).div_(extent)
+
+
+def share_of(count: int, ratio: float) -> int:
+    """The nearest whole number to a share of `count`, at least one and never all."""
+    return max(1, min(round(ratio * count), count - 1))
