@@ -43,7 +43,7 @@ class State:
     refused_in_row: int = 0
     """Refused steps since the last one that was taken."""
     seconds: float = 0.0
-    """Time spent, over all sessions."""
+    """Time spent, over all starts of the command."""
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,7 @@ def finished_summary(run: Run, status: Status) -> dict[str, Any]:
 def _load_best(trainer: Trainer, out: Path) -> None:
     """Put the best checkpoint's weights into the model, and into the run unless they are there.
 
-    They are missing when an earlier session was killed between its checkpoint and the weights.
+    They are missing when an earlier process was killed between its checkpoint and the weights.
     """
     state, journal = trainer.state, trainer.journal
     if state.best_step != state.step:
