@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -10,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
+from torch import Tensor
 
 from wfm_cli.core.evaluation.baselines import BaselineSource
 from wfm_cli.core.evaluation.source import FeatureSource
@@ -49,13 +51,15 @@ def resolve(spec: str, store: Store, *, array: str | None = None, seed: int = 0,
     where, pooling = split_pooling(spec.removeprefix(RANDOM))
     if spec.startswith(RANDOM):
         block, trained = _untrained(where)
-        array = array or trained.array
-        encoder = _build(block, _sample_shape(store, array), spec, store, seed)
     else:
-        trained = _input(Run.open(where))
-        array = array or trained.array
-        encoder = load_encoder(where, _sample_shape(store, array), store)
-    return ModelSource(encoder.to(device), spec, pooling, array, scaling(spec, trained.normalise, store, array))
+        run = Run.open(where)
+        trained, block = _input(run), _block(run)
+    array = array or trained.array
+    shape = _sample_shape(store, array)
+    untrained = Untrained(block, shape, tuple(store.spec(array).dims), spec, store)
+    encoder = untrained(seed) if spec.startswith(RANDOM) else load_encoder(where, shape, store)
+    factor = scaling(spec, trained.normalise, store, array)
+    return ModelSource(encoder.to(device), spec, pooling, array, factor, untrained)
 
 
 def split_pooling(spec: str) -> tuple[str, str | None]:
@@ -91,35 +95,76 @@ def load_encoder(path: Path | str, sample_shape: tuple[int, ...] | None = None, 
     return encoder.eval()
 
 
+class Untrained(NamedTuple):
+    """Makes encoders of one architecture with fresh weights."""
+
+    block: ModelBlock
+    sample_shape: tuple[int, ...]
+    dims: tuple[str, ...]
+    """Axes of the store's array."""
+    spec: str
+    """Named in errors."""
+    store: Store | None
+    """Named in errors."""
+
+    def __call__(self, seed: int) -> Encoder:
+        """An encoder with the weights of `seed`, in evaluation mode."""
+        return _build(self.block, self.sample_shape, self.spec, self.store, seed, self.dims)
+
+
 class ModelSource(FeatureSource):
-    """Embeddings of an encoder, in evaluation mode and float32."""
+    """Embeddings of an encoder, in evaluation mode and float32.
+
+    Attributes:
+        encoder: the encoder; whoever changes its weights copies it first.
+        untrained: makes encoders of the same architecture.
+        weights: SHA-256 of weights and scaling, the same for all poolings.
+        architecture: SHA-256 of the model block, the shape and scaling of the samples.
+    """
 
     dear = True
 
-    def __init__(self, encoder: Encoder, spec: str, pooling: str | None, array: str, factor: float | None) -> None:
+    def __init__(
+        self,
+        encoder: Encoder,
+        spec: str,
+        pooling: str | None,
+        array: str,
+        factor: float | None,
+        untrained: Untrained,
+    ) -> None:
         self.pooling = pooling or encoder.default_pooling
         if self.pooling not in encoder.poolings:
             raise InputError(f"{spec}: there is no pooling {self.pooling}", f"one of {', '.join(encoder.poolings)}")
         random = spec.startswith(RANDOM)
-        self.spec, self.role, self.dim, self.arrays = spec, "control" if random else "encoder", encoder.dim, (array,)
+        self.spec, self.role, self.arrays = spec, "control" if random else "encoder", (array,)
+        self.dim = encoder.embedding_dim(self.pooling)
         name = Path(split_pooling(spec.removeprefix(RANDOM))[0]).stem
         self.name = f"{name}{' untrained' if random else ''} ({self.pooling})"
-        self._encoder, self._factor = encoder.eval(), factor
-        self._device = next(iter(encoder.parameters())).device
-        self.digest = digest([_weights_digest(encoder), self.pooling, factor])
+        self.encoder, self.untrained, self._factor = encoder.eval(), untrained, factor
+        self.device = next(iter(encoder.parameters())).device
+        held = _weights_digest(encoder)
+        self.digest, self.weights = digest([held, self.pooling, factor]), digest([held, array, factor])
+        self.architecture = digest([untrained.block.model_dump(mode="json"), untrained.sample_shape, array, factor])
 
-    def extract(self, batch: NDArray[Any], *more: NDArray[Any]) -> NDArray[np.float32]:
-        """Embeddings (B, D) of rows (B, ...) as the store holds them."""
+    def prepare(self, batch: NDArray[Any]) -> Tensor:
+        """Rows (B, ...) as the store holds them as the encoder takes them, (B, *sample_shape) on its device."""
         if self._factor is None:
             batch = normalise_power(batch)
         values = torch.from_numpy(np.ascontiguousarray(batch))
         values = torch.view_as_real(values) if values.is_complex() else values
-        values = values.to(self._device, torch.float32)
-        if self._factor is not None and self._factor != 1:
-            values = values * self._factor
+        values = values.to(self.device, torch.float32)
+        return values if self._factor is None or self._factor == 1 else values * self._factor
+
+    def extract(self, batch: NDArray[Any], *more: NDArray[Any]) -> NDArray[np.float32]:
+        """Embeddings (B, D) of rows (B, ...) as the store holds them."""
+        return self.extract_all((self.pooling,), batch)[0]
+
+    def extract_all(self, poolings: Sequence[str], batch: NDArray[Any]) -> list[NDArray[np.float32]]:
+        """Embeddings (B, D) of each of several poolings, all from one pass through the encoder."""
         with torch.inference_mode():
-            embedded: NDArray[np.float32] = self._encoder.embed(values, self.pooling).float().cpu().numpy()
-        return embedded
+            hidden = self.encoder.encode(self.encoder.tokenize(self.prepare(batch)))
+            return [self.encoder.pool(hidden, pooling).float().cpu().numpy() for pooling in poolings]
 
 
 def scaling(spec: str, wanted: str | None, store: Store, array: str) -> float | None:
@@ -188,12 +233,19 @@ def _sample_shape(store: Store, array: str) -> tuple[int, ...]:
     return (*spec.shape, 2) if spec.dtype.startswith("complex") else tuple(spec.shape)
 
 
-def _build(block: ModelBlock, shape: tuple[int, ...], spec: str, store: Store | None, seed: int) -> Encoder:
+def _build(
+    block: ModelBlock,
+    shape: tuple[int, ...],
+    spec: str,
+    store: Store | None,
+    seed: int,
+    dims: tuple[str, ...] | None = None,
+) -> Encoder:
     """A fresh encoder; the global generator is left as it was."""
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            return build_encoder(block, shape).eval()
+            return build_encoder(block, shape, dims).eval()
     except InputError as error:
         where = f" on {store.path}" if store else ""
         raise InputError(f"{spec}{where}: {error.message}", error.hint) from None

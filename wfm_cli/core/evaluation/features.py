@@ -46,7 +46,7 @@ def extract(
     starts = range(0, len(indices), batch)
     show = show and source.dear
     try:
-        with _no_denormals():
+        with no_denormals():
             for start in progress(starts, total=len(starts), unit="step", label=source.name, enabled=show):
                 rows = indices[start : start + batch]
                 features[start : start + batch] = source.extract(*(reader.take(rows) for reader in readers))
@@ -76,7 +76,7 @@ def cached(
 
 
 @contextmanager
-def _no_denormals() -> Iterator[None]:
+def no_denormals() -> Iterator[None]:
     """Treat denormal numbers as zero: published weights are full of them, and the CPU is slow on them."""
     torch.set_flush_denormal(True)
     try:

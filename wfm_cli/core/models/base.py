@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from wfm_cli.core.models.tokens import TokenGrid
@@ -21,12 +22,14 @@ class Encoder(nn.Module, ABC):
         sample_shape: shape of one sample without the batch axis; complex data are real with a last axis [re, im].
         poolings: names that `embed` accepts.
         default_pooling: pooling that `embed` takes when none is named.
+        samples_channels: whether training drops random channels of the samples (axis `channel` of the grid).
         blocks: the transformer blocks, in order; what `torch.compile` and FSDP2 wrap one by one.
     """
 
     kind: ClassVar[str]
-    poolings: ClassVar[tuple[str, ...]] = ("mean",)
-    default_pooling: ClassVar[str] = "mean"
+    poolings: tuple[str, ...] = ("mean",)
+    default_pooling: str = "mean"
+    samples_channels: bool = False
 
     dim: int
     prefix: int
@@ -50,12 +53,20 @@ class Encoder(nn.Module, ABC):
         """
 
     def embed(self, batch: Tensor, pooling: str | None = None) -> Tensor:
-        """One vector per sample: (B, *sample_shape) -> (B, D).
+        """One vector per sample: (B, *sample_shape) -> (B, embedding_dim(pooling)).
 
         Args:
             batch: samples as `tokenize` takes them.
-            pooling: `cls` (the CLS token), `mean` (mean over patch tokens) or `all` (mean over CLS and patch tokens),
-                as far as `poolings` lists them.
+            pooling: `cls` (the token in front), `mean` (mean over patch tokens), `all` (mean over both) or `concat`
+                (the token in front, then the mean: 2 D), as far as `poolings` lists them.
+
+        Raises:
+            InputError: the encoder has no such pooling.
+        """
+        return self.pool(self.encode(self.tokenize(batch)), pooling)
+
+    def pool(self, hidden: Tensor, pooling: str | None = None) -> Tensor:
+        """One vector per sample from the hidden vectors of all tokens: (B, prefix + N, D) -> (B, D).
 
         Raises:
             InputError: the encoder has no such pooling.
@@ -65,10 +76,14 @@ class Encoder(nn.Module, ABC):
             raise InputError(
                 f"encoder '{self.kind}' has no pooling '{pooling}'", f"choose one of: {', '.join(self.poolings)}"
             )
-        hidden = self.encode(self.tokenize(batch))
         if pooling == "cls":
             return hidden[:, 0]
-        return hidden[:, self.prefix if pooling == "mean" else 0 :].mean(dim=1)
+        mean = hidden[:, 0 if pooling == "all" else self.prefix :].mean(dim=1)
+        return torch.cat([hidden[:, 0], mean], 1) if pooling == "concat" else mean
+
+    def embedding_dim(self, pooling: str | None = None) -> int:
+        """Length of what `embed` returns for a sample."""
+        return self.dim * (2 if (pooling or self.default_pooling) == "concat" else 1)
 
 
 class MaskedEncoder(Encoder):

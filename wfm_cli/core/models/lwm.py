@@ -94,8 +94,8 @@ class Sizes:
         return cls(block.layers or 12, width, heads, block.ffn or 4 * width, block.max_tokens or wiring.rows)
 
 
-def build(block: LWMModel, sample_shape: tuple[int, ...]) -> LWMEncoder:
-    """Called by `build_encoder`."""
+def build(block: LWMModel, sample_shape: tuple[int, ...], dims: tuple[str, ...] | None = None) -> LWMEncoder:
+    """Called by `build_encoder`; the wiring says what the axes are."""
     return LWMEncoder(block, sample_shape)
 
 
@@ -193,8 +193,8 @@ class LWMEncoder(MaskedEncoder):
     """
 
     kind: ClassVar[str] = "lwm"
-    poolings: ClassVar[tuple[str, ...]] = ("cls", "mean", "all")
-    default_pooling: ClassVar[str] = "cls"
+    poolings = ("cls", "mean", "all")
+    default_pooling = "cls"
     mask_value = MASK_VALUE
 
     def __init__(self, block: LWMModel, sample_shape: tuple[int, ...]) -> None:
