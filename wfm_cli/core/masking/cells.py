@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -40,9 +41,17 @@ class CellGrid:
 
     def expand(self, cells: Tensor) -> Tensor:
         """Tokens of cells: (B, K) -> (B, K * T) int64."""
-        if self.tokens.shape[1] == 1:
-            return self.tokens.to(cells.device)[:, 0][cells]
-        return self.tokens.to(cells.device)[cells].flatten(1)
+        return cells if self.plain else pick(self.tokens, cells)
+
+    @cached_property
+    def plain(self) -> bool:
+        """Whether cell i is token i."""
+        return torch.equal(self.tokens.flatten().cpu(), torch.arange(self.count))
+
+
+def pick(table: Tensor, rows: Tensor) -> Tensor:
+    """Rows of a table (n, T), side by side: (B, K) -> (B, K * T)."""
+    return table.to(rows.device).index_select(0, rows.reshape(-1)).view(rows.shape[0], -1)
 
 
 def cell_grid(axes: tuple[str, ...], coords: Tensor) -> CellGrid:

@@ -9,13 +9,12 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from itertools import pairwise
 
 import torch
 from torch import Tensor
 
 from wfm_cli.core.masking import rng
-from wfm_cli.core.masking.cells import CellGrid
+from wfm_cli.core.masking.cells import CellGrid, pick
 from wfm_cli.errors import InputError
 
 PLACE, CUTS, SHAPE = 8, 9, 10
@@ -85,8 +84,7 @@ class Strips(Geometry):
     def split(self, draw: Draw, ratio: float) -> tuple[Tensor, Tensor]:
         """See `Geometry.split`; the ratio is rounded to whole rows."""
         visible, hidden = self.rows(draw, ratio)
-        cells = self._cells.to(draw.ids.device)
-        return cells[visible].flatten(1), cells[hidden].flatten(1)
+        return pick(self._cells, visible), pick(self._cells, hidden)
 
     def rows(self, draw: Draw, ratio: float) -> tuple[Tensor, Tensor]:
         """(B, n - R) visible and (B, R) hidden rows."""
@@ -94,15 +92,14 @@ class Strips(Geometry):
         visible = self.size - hidden
         strips = min(self.strips, hidden, visible if self.wrap else visible + 1)
         cuts = self._cuts(draw, visible, strips)
-        width = hidden // strips
-        # Every strip has `width` rows, the first few one more; a strip stands before the visible row of its cut.
-        starts = [strip * width + min(strip, hidden % strips) for strip in range(strips + 1)]
-        strip_of = [strip for strip in range(strips) for _ in range(starts[strip], starts[strip + 1])]
-        rows = torch.arange(self.size, device=device)
-        widths = torch.tensor([b - a for a, b in pairwise(starts)], device=device)
+        rows, order = torch.arange(self.size, device=device), torch.arange(strips, device=device)
+        # The first strips have one row more. A strip stands before the visible row of its cut.
+        starts = order * (hidden // strips) + order.clamp(max=hidden % strips)
+        widths = (order < hidden % strips).long() + hidden // strips
+        strip_of = torch.searchsorted(starts, rows[:hidden], right=True) - 1
         passed = (cuts.unsqueeze(1) <= rows[:visible, None]).long().mul_(widths).sum(2)
         inside = rows[:visible] + passed
-        covered = rows[:hidden] + cuts[:, torch.tensor(strip_of, device=device)]
+        covered = rows[:hidden] + cuts[:, strip_of]
         if not self.wrap:
             return inside, covered
         turn = rng.integers(draw.seed, draw.step, draw.ids, 1, self.size, PLACE)
@@ -160,26 +157,25 @@ class Regions(Geometry):
 
     def _distance(self, draw: Draw, extents: tuple[float, ...]) -> Tensor:
         """(B, C) float32: by how much the nearest rectangle must be blown up to touch a cell."""
-        batch = draw.ids.shape[0]
         numbers = rng.uniform(draw.seed, draw.step, draw.ids, self.blocks * len(extents), PLACE)
-        centres = numbers.view(batch, self.blocks, len(extents))
-        along = [self._along(centres[..., i], n, extents[i]) for i, n in enumerate(self.grid.sizes)]
+        # The batch is the last axis until the end: its numbers lie side by side, whatever the grid.
+        centres = numbers.t().contiguous().view(len(extents), self.blocks, 1, -1)
+        along = [self._along(centres[i], n, extents[i]) for i, n in enumerate(self.grid.sizes)]
         if len(along) == 1:
-            return along[0].amin(1)
-        row, column = along[0].unsqueeze(3), along[1].unsqueeze(2)
-        far = torch.maximum(row, column)
-        # A side is reached at once: its middle first, so that what is hidden of it hangs together.
-        far.add_(torch.minimum(row, column).mul_(1e-3))
-        return far.amin(1).view(batch, -1)
+            return along[0].amin(0).t().contiguous()
+        row, column = along[0].unsqueeze(2), along[1].unsqueeze(1)
+        # The larger distance decides. The smaller one breaks ties, since a side is reached at once: its middle first,
+        # so that what is hidden of it hangs together.
+        far = torch.maximum(row + column * 1e-3, column + row * 1e-3)
+        return far.amin(0).flatten(0, 1).t().contiguous()
 
     def _along(self, numbers: Tensor, size: int, extent: float) -> Tensor:
-        """(B, blocks, n) distance from the centres along one axis, in extents."""
-        cells = torch.arange(size, device=numbers.device, dtype=torch.float32)
+        """(blocks, n, B) distance from the centres along one axis, in extents, for (blocks, 1, B) uniform numbers."""
+        cells = torch.arange(size, device=numbers.device, dtype=torch.float32).unsqueeze(1)
         if not self.wrap:
             extent = min(extent, size)
-            centre = numbers.mul(size - extent).add_(0.5 * (extent - 1.0))
-            return (cells - centre.unsqueeze(2)).abs_().div_(extent)
-        away = (cells - numbers.mul(size).unsqueeze(2)).abs_()
+            return (cells - numbers.mul(size - extent).add_(0.5 * (extent - 1.0))).abs_().div_(extent)
+        away = (cells - numbers.mul(size)).abs_()
         return torch.minimum(away, size - away).div_(extent)
 
 
