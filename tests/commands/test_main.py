@@ -14,7 +14,7 @@ from wfm_cli import main as main_module
 from wfm_cli.errors import InputError, Requeue, WfmError
 
 HEAVY = {"torch", "zarr", "numpy", "scipy", "h5py", "deepmimo", "matplotlib", "pandas"}
-PREPARE = ["deepmimo", "run", "init", "load", "finalise", "status", "verify"]
+PREPARE = ["deepmimo", "wavesfm", "run", "init", "load", "finalise", "status", "verify"]
 COMMANDS = [
     [],
     *([verb] for verb in ("prepare", "pretrain", "probe", "benchmark", "report", "show", "recipes", "import")),
@@ -70,6 +70,11 @@ def test_importing_the_package_is_light() -> None:
         (Requeue("saved at step 3", "--resume"), 75, "error: saved at step 3\nhint: --resume\n"),
         (ValueError("oops"), 1, "error: ValueError: oops\nhint: this is a defect"),
         (SystemExit(130), 130, "\ninterrupted; what was finished is kept\n"),
+        (
+            OSError(28, "No space left on device", "a.zarr"),
+            1,
+            "error: a.zarr: No space left on device\nhint: free some",
+        ),
     ],
 )
 def test_errors_become_lines_and_exit_codes(

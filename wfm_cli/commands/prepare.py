@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from wfm_cli.commands import prepare_wavesfm
 from wfm_cli.commands.common import Json, Out, Set, note, parse_part, print_json
 
 app = typer.Typer(help="Build a data set: one chunked Zarr store.", no_args_is_help=True)
@@ -82,7 +83,10 @@ def deepmimo(
     recipe_source = Source({"step": "prepare", "name": out.stem, "source": source}, places, "command line")
     for expression in overrides or ():
         apply_override(recipe_source, expression)
-    _build(check(recipe_source, PrepareRecipe), out, workers, as_json)
+    build(check(recipe_source, PrepareRecipe), out, workers, as_json)
+
+
+app.command()(prepare_wavesfm.wavesfm)
 
 
 def _base_stations(values: list[str] | None) -> int | dict[str, int]:
@@ -108,10 +112,11 @@ def run(recipe: RecipeFile, out: Out, workers: Workers = 1, overrides: Set = Non
     from wfm_cli.core.recipe.loading import load_recipe
     from wfm_cli.core.recipe.prepare import PrepareRecipe
 
-    _build(load_recipe(recipe, PrepareRecipe, overrides or ()), out, workers, as_json)
+    build(load_recipe(recipe, PrepareRecipe, overrides or ()), out, workers, as_json)
 
 
-def _build(recipe: Any, out: Path, workers: int, as_json: bool) -> None:
+def build(recipe: Any, out: Path, workers: int, as_json: bool) -> None:
+    """Build a store from a checked recipe and show it."""
     from wfm_cli.core.store import parts
 
     parts.run(recipe, out, workers=workers)

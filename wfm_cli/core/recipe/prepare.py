@@ -8,6 +8,14 @@ from pydantic import Field, field_validator
 
 from wfm_cli.core.recipe.base import Recipe, Strict
 
+WavesFMTask = Literal["sensing", "rfs", "pos", "radcom", "rml", "rfp", "interf", "uwb-indoor", "uwb-industrial"]
+
+
+def _whole(fractions: tuple[float, float, float]) -> tuple[float, float, float]:
+    if min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-6:
+        raise ValueError("the three shares must be positive and sum to 1")
+    return fractions
+
 
 class Layout(Strict):
     """How a store lies on disk."""
@@ -62,19 +70,36 @@ class DeepMIMOSource(Strict):
             raise ValueError("codebook sizes must be distinct numbers from 2 to 32767")
         return beams
 
-    @field_validator("fractions")
-    @classmethod
-    def _whole(cls, fractions: tuple[float, float, float]) -> tuple[float, float, float]:
-        if min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-6:
-            raise ValueError("the three shares must be positive and sum to 1")
-        return fractions
+    _shares = field_validator("fractions")(_whole)
+
+
+class WavesFMSource(Strict):
+    """One of the data sets that WavesFM and LatentWave are measured on, from its published raw files."""
+
+    kind: Literal["wavesfm"] = "wavesfm"
+    task: WavesFMTask
+    """Which data set, by WavesFM's name of its task."""
+    paths: tuple[str, ...] = Field(min_length=1)
+    """Files, or folders that are searched to the bottom."""
+    size: int = Field(224, ge=0, le=4096)
+    """Edge of image-like samples (sensing, rfs, pos) after bicubic resizing; 0 keeps their own grid."""
+    normalise: Literal["raw", "wavesfm"] = "raw"
+    """`raw` keeps the scale of the files and stores WavesFM's constants beside it; `wavesfm` applies them."""
+    split: str | None = Field(None, pattern=r"^[a-z][a-z_]*$")
+    """Default split: `published` (single samples at random, as in the papers), or one by group, the default."""
+    split_seed: int = 0
+    """Seed of the splits."""
+    fractions: tuple[float, float, float] = (0.7, 0.1, 0.2)
+    """Shares of train, validation and test; splits with a given test set use the ratio of the first two."""
+
+    _shares = field_validator("fractions")(_whole)
 
 
 class PrepareRecipe(Recipe):
     """Builds one store."""
 
     step: Literal["prepare"] = "prepare"
-    source: Annotated[DeepMIMOSource, Field()]
+    source: Annotated[DeepMIMOSource | WavesFMSource, Field(discriminator="kind")]
     """What the samples are made from. One of the sources known to wfm, chosen by `kind`."""
     layout: Layout = Layout()
     """Layout on disk."""

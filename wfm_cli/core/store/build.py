@@ -15,7 +15,10 @@ from wfm_cli.core.recipe.base import Strict
 from wfm_cli.core.store.schema import DTYPES, JSON, ArraySpec
 from wfm_cli.errors import InputError, MissingExtraError
 
-BUILDERS: dict[str, str] = {"deepmimo": "wfm_datasets.deepmimo:DeepMIMOBuilder"}
+BUILDERS: dict[str, str] = {
+    "deepmimo": "wfm_datasets.deepmimo:DeepMIMOBuilder",
+    "wavesfm": "wfm_datasets.wavesfm:WavesFMBuilder",
+}
 """The builders that come with wfm, by the `kind` of their source. Others use the entry-point group `wfm.datasets`."""
 
 ENTRY_POINTS = "wfm.datasets"

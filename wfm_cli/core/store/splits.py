@@ -73,6 +73,46 @@ def spatial_split(
     return split
 
 
+def group_split(group: NDArray[np.integer], stratum: NDArray[np.integer], fractions: Fractions, seed: Seed) -> Split:
+    """Whole groups (positions, recordings, files ...) in one part, with the same mixture of strata in every part.
+
+    Args:
+        group: Group of every sample (n,).
+        stratum: Class or the like of every sample (n,); a group belongs to the stratum of its first sample.
+        fractions: Shares of train, validation and test; a share of zero leaves a part empty.
+        seed: Seed of the shuffle.
+
+    Returns:
+        Part of every sample, (n,), uint8.
+    """
+    _, first, member, sizes = np.unique(group, return_index=True, return_inverse=True, return_counts=True)
+    part = np.empty(len(sizes), np.uint8)
+    lacking = np.zeros(3)
+    for number in np.unique(stratum[first]):
+        mine = np.flatnonzero(stratum[first] == number)
+        order = np.random.default_rng([*np.atleast_1d(seed), int(number)]).permutation(mine)
+        lacking += np.asarray(fractions) * sizes[mine].sum()
+        part[order] = _fill(sizes[order], np.asarray(fractions) > 0, lacking)
+    split: Split = part[member.ravel()]
+    return split
+
+
+def group_leak(group: NDArray[np.integer], split: Split, name: str) -> dict[str, Any]:
+    """How many test samples belong to a group of which training has seen other samples.
+
+    Args:
+        group: Group of every sample (n,).
+        split: Part of every sample (n,).
+        name: What a group is, in one word.
+
+    Returns:
+        `share` of the test samples, and `group`, the name.
+    """
+    tested = group[split == TEST]
+    share = float(np.isin(tested, group[split == TRAIN]).mean()) if len(tested) else 0.0
+    return {"share": share, "group": name}
+
+
 def _fill(sizes: NDArray[np.integer], wanted: NDArray[np.bool_], lacking: NDArray[np.float64]) -> Split:
     """Part of every block of a place, in order: the one that lacks most users. `lacking` (3,) is updated."""
     part = np.empty(len(sizes), np.uint8)

@@ -135,6 +135,8 @@ def _elsewhere(entries: Sequence[Published]) -> Iterator[str]:
 def leak_sentence(leak: Mapping[str, Any]) -> str:
     """How near the test users of a split stand to training users, in words; empty when it was not measured."""
     share, near, middle = leak.get("share"), leak.get("below_m"), leak.get("median_m")
+    if share is not None and "group" in leak:
+        return f"{100 * share:.1f} % of the test samples are of a {leak['group'].replace('_', ' ')} seen in training"
     if share is None or near is None:
         return ""
     text = f"{100 * share:.1f} % of the test users stand nearer than {near:g} m to a training user"

@@ -1,0 +1,126 @@
+"""The builder: picks the reader of the task, makes the splits and says what each of them gives away."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wfm_cli.core.recipe.base import Strict
+from wfm_cli.core.recipe.prepare import WavesFMSource
+from wfm_cli.core.store import splits
+from wfm_cli.core.store.build import BuildPlan
+from wfm_cli.core.store.schema import ArraySpec
+from wfm_cli.errors import InputError
+from wfm_datasets.wavesfm.icarus import IcarusReader
+from wfm_datasets.wavesfm.nr_position import PositionReader
+from wfm_datasets.wavesfm.powder import PowderReader
+from wfm_datasets.wavesfm.radcom import RadComReader
+from wfm_datasets.wavesfm.rf_images import ImageReader
+from wfm_datasets.wavesfm.rml import RMLReader
+from wfm_datasets.wavesfm.scan import Column, Reader, Scan
+from wfm_datasets.wavesfm.sensing import SensingReader
+from wfm_datasets.wavesfm.uwb_indoor import IndoorReader
+from wfm_datasets.wavesfm.uwb_industrial import IndustrialReader
+
+READERS: Mapping[str, Callable[[WavesFMSource], Reader]] = {
+    "sensing": SensingReader,
+    "rfs": ImageReader,
+    "pos": PositionReader,
+    "radcom": RadComReader,
+    "rml": RMLReader,
+    "rfp": PowderReader,
+    "interf": IcarusReader,
+    "uwb-indoor": IndoorReader,
+    "uwb-industrial": IndustrialReader,
+}
+"""Readers by the name of the task, as WavesFM calls it."""
+PUBLISHED = "published"
+"""Name of the split that follows the papers: single samples at random."""
+
+
+class WavesFMBuilder:
+    """Builds one input array (`csi`, `spectrogram`, `iq` or `cir`), `labels/*`, `meta/*` and `split/*`."""
+
+    def __init__(self, source: Strict, seed: int) -> None:
+        if not isinstance(source, WavesFMSource):
+            raise TypeError(f"WavesFMBuilder needs a WavesFMSource, got {type(source).__name__}")
+        self.source = source
+        self.seed = seed
+        self.reader = READERS[source.task](source)
+
+    def plan(self) -> BuildPlan:
+        """Look at the files and lay out the store.
+
+        Raises:
+            InputError: see `Reader.scan`; or a split that cannot be made.
+        """
+        scan = self.reader.scan()
+        made = self._splits(scan)
+        default = self._default(scan, list(made))
+        columns: list[Column] = [*scan.columns, *((_split(name), values) for name, values in made.items())]
+        return BuildPlan(
+            kind=scan.kind,
+            samples=len(scan.stratum),
+            arrays=(scan.array,),
+            columns=tuple(columns),
+            sources=scan.sources,
+            attrs={
+                "input": scan.array.name,
+                "task": self.source.task,
+                "conventions": dict(scan.attrs),
+                "splits": {
+                    "default": default,
+                    "available": {name: self._describe(scan, split) for name, split in made.items()},
+                },
+            },
+            state={**scan.state, "input": np.array([scan.array.name])},
+        )
+
+    def rows(self, start: int, stop: int, state: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """The input array of samples [start, stop)."""
+        return {str(state["input"][0]): self.reader.rows(start, stop, state)}
+
+    def _splits(self, scan: Scan) -> dict[str, splits.Split]:
+        """Every split in which no part is empty."""
+        fractions, seed = self.source.fractions, [self.seed, self.source.split_seed]
+        made = {name: splits.group_split(group, scan.stratum, fractions, seed) for name, group in scan.groups.items()}
+        group = next(iter(scan.groups.values()))
+        for name, test in scan.held_out.items():
+            rest = np.flatnonzero(~test)
+            split = np.full(len(test), splits.TEST, np.uint8)
+            known = fractions[0] + fractions[1]
+            inner = (fractions[0] / known, fractions[1] / known, 0.0)
+            split[rest] = splits.group_split(group[rest], scan.stratum[rest], inner, seed)
+            made[name] = split
+        made[PUBLISHED] = splits.random_split(len(group), fractions, seed)
+        return {name: split for name, split in made.items() if np.bincount(split, minlength=3).all()}
+
+    def _default(self, scan: Scan, possible: list[str]) -> str:
+        wanted = self.source.split
+        if wanted is not None and wanted not in possible:
+            raise InputError(
+                f"split: '{wanted}' cannot be made of these files", f"possible: {', '.join(possible) or 'none'}"
+            )
+        # Never the leaking split by default: a store too small for a group split asks for more files.
+        honest = [name for name in possible if name != PUBLISHED]
+        if wanted is None and not honest:
+            names = ", ".join(scan.groups)
+            raise InputError(
+                f"split: too few groups ({names}) for train, validation and test",
+                f"give more files, or ask for split: {PUBLISHED}" if possible else "give more files",
+            )
+        return wanted or (scan.default if scan.default in honest and scan.default is not None else honest[0])
+
+    def _describe(self, scan: Scan, split: splits.Split) -> dict[str, Any]:
+        name, group = next(iter(scan.groups.items()))
+        counts = np.bincount(split, minlength=3)
+        sizes: dict[str, Any] = {part: int(count) for part, count in zip(splits.PARTS, counts, strict=True)}
+        return sizes | {"leak": splits.group_leak(group, split, name)}
+
+
+def _split(name: str) -> ArraySpec:
+    attrs = {"classes": list(splits.PARTS)}
+    return ArraySpec(f"split/{name}", "uint8", (), ("sample",), "1", f"part of the {name} split", attrs)
