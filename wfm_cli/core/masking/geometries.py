@@ -79,31 +79,32 @@ class Strips(Geometry):
                 f"masks: the grid has a single row along its axis '{axis}', nothing would stay visible",
                 "set a smaller model.patch, or choose another geometry",
             )
-        self._cells = grid.rows(column)
+        # Twice, so that a turned row needs no remainder.
+        self._cells = grid.rows(column).repeat(2, 1)
 
     def split(self, draw: Draw, ratio: float) -> tuple[Tensor, Tensor]:
         """See `Geometry.split`; the ratio is rounded to whole rows."""
-        visible, hidden = self.rows(draw, ratio)
-        return pick(self._cells, visible), pick(self._cells, hidden)
+        rows, visible = self.rows(draw, ratio)
+        cells, cut = pick(self._cells, rows), visible * self._cells.shape[1]
+        return cells[:, :cut], cells[:, cut:]
 
-    def rows(self, draw: Draw, ratio: float) -> tuple[Tensor, Tensor]:
-        """(B, n - R) visible and (B, R) hidden rows."""
-        hidden, device = share_of(self.size, ratio), draw.ids.device
+    def rows(self, draw: Draw, ratio: float) -> tuple[Tensor, int]:
+        """(B, n) rows, visible ones first, and how many these are; n more than the row with `wrap` after a turn."""
+        hidden = share_of(self.size, ratio)
         visible = self.size - hidden
         strips = min(self.strips, hidden, visible if self.wrap else visible + 1)
         cuts = self._cuts(draw, visible, strips)
-        rows, order = torch.arange(self.size, device=device), torch.arange(strips, device=device)
+        rows, order = torch.arange(self.size, device=cuts.device), torch.arange(strips, device=cuts.device)
         # The first strips have one row more. A strip stands before the visible row of its cut.
         starts = order * (hidden // strips) + order.clamp(max=hidden % strips)
         widths = (order < hidden % strips).long() + hidden // strips
         strip_of = torch.searchsorted(starts, rows[:hidden], right=True) - 1
         passed = (cuts.unsqueeze(1) <= rows[:visible, None]).long().mul_(widths).sum(2)
-        inside = rows[:visible] + passed
-        covered = rows[:hidden] + cuts[:, strip_of]
-        if not self.wrap:
-            return inside, covered
-        turn = rng.integers(draw.seed, draw.step, draw.ids, 1, self.size, PLACE)
-        return (inside + turn) % self.size, (covered + turn) % self.size
+        result = torch.cat([passed, cuts.index_select(1, strip_of)], dim=1)
+        result.add_(torch.cat([rows[:visible], rows[:hidden]]))
+        if self.wrap:
+            result.add_(rng.integers(draw.seed, draw.step, draw.ids, 1, self.size, PLACE))
+        return result, visible
 
     def _cuts(self, draw: Draw, visible: int, strips: int) -> Tensor:
         """(B, strips) ascending: how many visible rows lie before each strip."""
@@ -163,11 +164,16 @@ class Regions(Geometry):
         along = [self._along(centres[i], n, extents[i]) for i, n in enumerate(self.grid.sizes)]
         if len(along) == 1:
             return along[0].amin(0).t().contiguous()
-        row, column = along[0].unsqueeze(2), along[1].unsqueeze(1)
+        rows, columns = along[0].unsqueeze(2), along[1].unsqueeze(1)
         # The larger distance decides. The smaller one breaks ties, since a side is reached at once: its middle first,
-        # so that what is hidden of it hangs together.
-        far = torch.maximum(row + column * 1e-3, column + row * 1e-3)
-        return far.amin(0).flatten(0, 1).t().contiguous()
+        # so that what is hidden of it hangs together. Block by block, the arrays stay in the cache.
+        small = [rows * 1e-3, columns * 1e-3]
+        best = torch.maximum(rows[0] + small[1][0], columns[0] + small[0][0])
+        for block in range(1, self.blocks):
+            far = rows[block] + small[1][block]
+            torch.maximum(far, columns[block] + small[0][block], out=far)
+            torch.minimum(best, far, out=best)
+        return best.flatten(0, 1).t().contiguous()
 
     def _along(self, numbers: Tensor, size: int, extent: float) -> Tensor:
         """(blocks, n, B) distance from the centres along one axis, in extents, for (blocks, 1, B) uniform numbers."""
