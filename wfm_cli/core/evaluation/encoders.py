@@ -47,7 +47,7 @@ def resolve(spec: str, store: Store, *, array: str | None = None, seed: int = 0,
         InputError: No such encoder, or it cannot take these samples; one line that says why.
     """
     if spec.startswith(BASELINE):
-        return BaselineSource(spec.removeprefix(BASELINE), store, array or "channel")
+        return BaselineSource(spec.removeprefix(BASELINE), store, array or store.input)
     where, pooling = split_pooling(spec.removeprefix(RANDOM))
     if spec.startswith(RANDOM):
         block, trained = _untrained(where)

@@ -176,7 +176,7 @@ def _differences(old: Any, new: Any, path: str = "") -> Iterator[str]:
 
 def _beside(tasks: Sequence[Task], rows: Sequence[EncoderRow], store: Store, say: Voice) -> Iterator[EncoderRow]:
     """The rows that the tasks ask for beside the encoders, as far as they can be computed on this store."""
-    shape = store.spec("channel").shape if "channel" in store.names else ()
+    shape = store.spec(store.input).shape if store.input in store.names else ()
     first = next((row.encoder for row in rows if not row.encoder.startswith((BASELINE, RANDOM))), None)
     for name in dict.fromkeys(name for task in tasks for name in task.baselines):
         if name == UNTRAINED:

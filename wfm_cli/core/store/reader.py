@@ -34,6 +34,8 @@ class Store:
         """SHA-256 over the checksums of all arrays: two stores of the same digest hold the same values."""
         self.names: tuple[str, ...] = tuple(attrs["arrays"])
         """Names of all arrays."""
+        self.input: str = attrs.get("input", "channel")
+        """Name of the array that encoders and baselines read where nothing else is said."""
 
     def __repr__(self) -> str:
         return f"Store({str(self.path)!r}, {self.kind}, {self.samples} samples, arrays {', '.join(self.names)})"
