@@ -8,7 +8,11 @@ from wfm_cli.core.models.base import Encoder
 from wfm_cli.core.objectives.base import LossParts as LossParts
 from wfm_cli.core.objectives.base import Objective as Objective
 from wfm_cli.core.objectives.base import StepKey as StepKey
+from wfm_cli.core.objectives.jepa import Jepa, JepaSigreg
 from wfm_cli.core.objectives.masked_modelling import MaskedModelling
+from wfm_cli.core.objectives.reconstruction import Reconstruction
+from wfm_cli.core.recipe.masks import MaskBlock
+from wfm_cli.core.recipe.objectives import JepaBlock, JepaSigregBlock, MaskedModellingBlock
 
 if TYPE_CHECKING:
     from wfm_cli.core.recipe.pretrain import PretrainRecipe
@@ -18,6 +22,16 @@ def build_objective(recipe: PretrainRecipe, encoder: Encoder) -> Objective:
     """The objective that a recipe names, around an encoder.
 
     Raises:
+        InputError: the encoder's token grid lacks what a mask geometry cuts.
         RecipeError: the recipe's objective or masks do not go with this encoder.
     """
-    return MaskedModelling(recipe.objective, recipe.masks, encoder)
+    block, masks = recipe.objective, recipe.masks
+    if isinstance(block, MaskedModellingBlock):
+        return MaskedModelling(block, masks, encoder)
+    if masks == MaskBlock():  # the default means the published masks of LWM, which go with its own objective alone
+        masks = MaskBlock(kind="random")
+    if isinstance(block, JepaBlock):
+        return Jepa(block, masks, encoder)
+    if isinstance(block, JepaSigregBlock):
+        return JepaSigreg(block, masks, encoder)
+    return Reconstruction(block, masks, encoder)

@@ -20,6 +20,8 @@ class StepKey:
     """Global optimiser step, the same on all ranks and for all micro-batches of a step."""
     epoch: int
     """Pass over the data."""
+    progress: float = 0.0
+    """Share of the training that is done, 0 to 1, for schedules of masks; 1 at validation."""
 
 
 @dataclass
@@ -40,9 +42,12 @@ class Objective(nn.Module, ABC):
     Attributes:
         encoder: the encoder under training.
         references: names in the result of `evaluate` that come from training-free methods on the same task.
+        loss_ranks: whether a lower validation loss means better weights. Where targets move with the training it does
+            not, and a run keeps its newest weights.
     """
 
     references: tuple[str, ...] = ()
+    loss_ranks: bool = True
 
     def __init__(self, encoder: Encoder) -> None:
         super().__init__()
@@ -58,6 +63,14 @@ class Objective(nn.Module, ABC):
 
         Give the same key at every validation, so that the same tokens are hidden and figures can be compared.
         """
+
+    def embed(self, batch: Tensor) -> Tensor:
+        """Pooled embeddings (B, D) by the encoder that the run keeps; what the monitors look at."""
+        return self.encoder.embed(batch)
+
+    def monitors(self) -> dict[str, float]:
+        """Further figures about the weights, looked at with every validation."""
+        return {}
 
     def after_step(self, step: int, total_steps: int) -> None:
         """Called after every optimiser step; moving averages go here."""

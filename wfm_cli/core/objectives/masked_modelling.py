@@ -12,7 +12,8 @@ from wfm_cli.core.models.base import Encoder, MaskedEncoder
 from wfm_cli.core.models.tokens import TokenGrid
 from wfm_cli.core.objectives.base import LossParts, Objective, StepKey
 from wfm_cli.core.objectives.masks import Masks, MaskSampler
-from wfm_cli.core.recipe.pretrain import MaskBlock, MaskedModellingBlock
+from wfm_cli.core.recipe.masks import AnyMask
+from wfm_cli.core.recipe.objectives import MaskedModellingBlock
 from wfm_cli.core.signal.completion import rank_completions
 from wfm_cli.errors import InputError, RecipeError
 
@@ -29,7 +30,7 @@ class MaskedModelling(Objective):
     encoder: MaskedEncoder
     references = ("nmse_rank1", "nmse_rank2")
 
-    def __init__(self, block: MaskedModellingBlock, masks: MaskBlock, encoder: Encoder) -> None:
+    def __init__(self, block: MaskedModellingBlock, masks: AnyMask, encoder: Encoder) -> None:
         if not isinstance(encoder, MaskedEncoder):
             raise RecipeError(
                 f"objective 'masked_modelling': model '{encoder.kind}' has no reconstruction head",

@@ -10,6 +10,8 @@ from wfm_cli.core.recipe.base import Recipe, Strict
 from wfm_cli.core.recipe.masks import AnyMask
 from wfm_cli.core.recipe.masks import MaskBlock as MaskBlock
 from wfm_cli.core.recipe.models import LWMModel, ModelBlock
+from wfm_cli.core.recipe.objectives import AnyObjective
+from wfm_cli.core.recipe.objectives import MaskedModellingBlock as MaskedModellingBlock
 
 
 class DataBlock(Strict):
@@ -25,22 +27,6 @@ class DataBlock(Strict):
     """Hold the array in memory; by default when it fits in a quarter of the free memory."""
     samples: int | None = Field(None, ge=1)
     """Use only the first so many training samples (of the split's order); all by default."""
-
-
-class MaskedModellingBlock(Strict):
-    """Masked channel modelling: hide tokens, reconstruct them, count the error on hidden tokens alone."""
-
-    kind: Literal["masked_modelling"] = "masked_modelling"
-    replace: tuple[float, float, float] = (0.8, 0.1, 0.1)
-    """Shares of masked tokens that become the MASK token, random values, or stay as they are."""
-    normalise: Literal["sample", "batch", "none"] = "batch"
-    """Denominator of the squared error: each sample's own masked power, the power of the whole batch, or none."""
-
-    @model_validator(mode="after")
-    def _shares(self) -> MaskedModellingBlock:
-        if min(self.replace) < 0 or abs(sum(self.replace) - 1.0) > 1e-6:
-            raise ValueError("the three shares of replace must be positive and add up to one")
-        return self
 
 
 class TrainBlock(Strict):
@@ -86,6 +72,9 @@ class TrainBlock(Strict):
     """Steps between validations; 0 means ten times in the run."""
     eval_samples: int = Field(2048, ge=1)
     """At most so many validation samples at each validation."""
+    monitor_label: str | None = None
+    """Label array of the store, such as `labels/los`, by which a nearest-neighbour classifier judges the embeddings of
+    the validation samples at each validation. It has no part in the training."""
     save_every: int = Field(0, ge=0)
     """Steps between checkpoints; 0 means ten times in the run."""
     keep_last: int = Field(2, ge=1)
@@ -112,7 +101,7 @@ class PretrainRecipe(Recipe):
     """Encoder."""
     masks: AnyMask = MaskBlock()
     """Masking."""
-    objective: MaskedModellingBlock = MaskedModellingBlock()
+    objective: AnyObjective = MaskedModellingBlock()
     """Objective."""
     train: TrainBlock
     """Training."""

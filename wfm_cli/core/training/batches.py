@@ -44,10 +44,12 @@ class Rows(Protocol):
 
 @dataclass(frozen=True)
 class Held:
-    """The validation samples: where they are read and their ids in the store."""
+    """The validation samples: where they are read, their ids in the store, and labels if they are monitored."""
 
     rows: Rows
     ids: NDArray[np.int64]
+    labels: Tensor | None = None
+    """(N,) int64 labels of `ids` for the nearest-neighbour monitor."""
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 def momentum(step: int, total: int, start: float, end: float = 1.0, shape: str = "linear") -> float:
@@ -25,3 +26,17 @@ def follow(target: nn.Module, source: nn.Module, rate: float) -> None:
     torch._foreach_lerp_(list(target.parameters()), list(source.parameters()), 1.0 - rate)
     for kept, new in zip(target.buffers(), source.buffers(), strict=True):
         kept.copy_(new)
+
+
+@torch.no_grad()
+def gap(target: nn.Module, source: nn.Module) -> float:
+    """Distance of the parameters of two modules over the length of those of `target`; weights may be sharded."""
+    kept: list[Tensor] = list(target.parameters())
+    new: list[Tensor] = list(source.parameters())
+    distance = torch._foreach_norm(torch._foreach_sub(kept, new))
+    return _length(distance) / max(_length(torch._foreach_norm(kept)), 1e-30)
+
+
+def _length(norms: Sequence[Tensor]) -> float:
+    """Norm of a vector from the norms of its parts."""
+    return math.sqrt(sum(float(norm.full_tensor() if hasattr(norm, "full_tensor") else norm) ** 2 for norm in norms))

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from wfm_cli.core.models import build_encoder
@@ -112,7 +114,7 @@ def _build(recipe: PretrainRecipe, world: World) -> Parts:
         )
     shape = (*spec.shape, 2) if spec.dtype.startswith("complex") else spec.shape
     torch.manual_seed(recipe.seed)
-    objective = build_objective(recipe, build_encoder(recipe.model, shape))
+    objective = build_objective(recipe, build_encoder(recipe.model, shape, tuple(spec.dims)))
     loader = BatchLoader(
         store,
         data.array,
@@ -124,8 +126,20 @@ def _build(recipe: PretrainRecipe, world: World) -> Parts:
         in_memory=data.in_memory,
     )
     ids = spread(store.indices("val", data.split), train.eval_samples)
-    held = Held(store.rows(data.array), ids) if len(ids) else None
+    held = Held(store.rows(data.array), ids, _labels(store, train.monitor_label, ids)) if len(ids) else None
     return Parts(store, objective, loader, held, total_steps(train, loader.steps_per_epoch))
+
+
+def _labels(store: Store, name: str | None, ids: NDArray[np.int64]) -> torch.Tensor | None:
+    """Labels of the validation samples for the nearest-neighbour monitor."""
+    if name is None:
+        return None
+    if name not in store.names or store.spec(name).shape or np.dtype(store.spec(name).dtype).kind not in "iu":
+        known = [n for n in store.names if n.startswith("labels/")]
+        raise RecipeError(
+            f"train.monitor_label: {store.path} has no whole-number label '{name}'", f"one of: {', '.join(known)}"
+        )
+    return torch.from_numpy(store.read(name)[ids].astype(np.int64))
 
 
 def _open(recipe: PretrainRecipe, out: Path, resume: bool, parts: Parts, world: World) -> Run:

@@ -97,6 +97,8 @@ def _summary(trainer: Trainer, result: Validation | None) -> dict[str, Any]:
         "rankme": _finite(health.rankme),
         "dim": health.dim,
         "feature_std": _finite(health.feature_std),
+        "feature_cosine": _finite(health.cosine),
+        "knn": health.knn,
         "alarm": health.alarm,
     }
 
@@ -114,13 +116,16 @@ def _finite(value: float) -> float | None:
 def verdict(table: Mapping[str, Mapping[str, Any]], references: Sequence[str]) -> str:
     """Whether the model does better than the best training-free reference, by the median over the same samples.
 
-    Empty when the objective has no reference. A reference `nmse_rank2` is compared with `nmse`.
+    Empty when the objective has no reference. A reference is compared with the value whose name its own goes on from:
+    `nmse_rank2` with `nmse`, `nmse_latent_mean` with `nmse_latent`.
     """
     medians = {name: table[name]["median"] for name in references if name in table}
-    ours = {table[name.partition("_rank")[0]]["median"] for name in medians if name.partition("_rank")[0] in table}
-    if not medians or len(ours) != 1 or None in ours or None in medians.values():
+    own = [name for name in table if name not in references]
+    ours = {max((n for n in own if name.startswith(f"{n}_")), key=len, default="") for name in medians}
+    ours_medians = {table[name]["median"] if name else None for name in ours}
+    if not medians or len(ours_medians) != 1 or None in ours_medians or None in medians.values():
         return ""
-    mine, best = ours.pop(), min(medians, key=lambda name: medians[name])
+    mine, best = ours_medians.pop(), min(medians, key=lambda name: medians[name])
     gap = mine - medians[best]
     if gap >= 0:
         return (

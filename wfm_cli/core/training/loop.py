@@ -64,7 +64,7 @@ class Trainer:
         self.model = Parallel(objective, world, train.parallel, train.compile)
         self.optimiser = build_optimiser(self.model.unit, train)
         self.state = State()
-        self._step = Stepper(self.model, self.optimiser, world, train, seed)
+        self._step = Stepper(self.model, self.optimiser, world, train, seed, total)
         self._speed = Speed()
 
     def restore(self, checkpoints: Checkpoints, step: int) -> None:
@@ -150,12 +150,12 @@ class Trainer:
             raise WfmError(f"step {step + 1}: {PATIENCE} steps in a row were refused, {outcome.reason}", remedy)
 
     def _validate(self, row: dict[str, float]) -> bool:
-        """Validate, add the result to `row`; True when this is the best so far."""
+        """Validate, add the result to `row`; True when these are the weights to keep so far."""
         columns = self.evaluate().columns()
         row |= columns
         self.journal.say(f"validation at step {self.state.step}: {describe(columns, self.objective.references)}")
         loss, best = columns["val_loss"], self.state.best_loss
-        if math.isfinite(loss) and (best is None or loss < best):
+        if math.isfinite(loss) and (best is None or loss < best or not self.objective.loss_ranks):
             self.state.best_loss, self.state.best_step = loss, self.state.step
             return True
         return False

@@ -38,7 +38,7 @@ class Unit(nn.Module):
 
     def embed(self, batch: Tensor) -> Tensor:
         """Pooled embeddings (B, D)."""
-        return self.objective.encoder.embed(batch)
+        return self.objective.embed(batch)
 
 
 def blocks(model: nn.Module) -> list[nn.Module]:

@@ -46,13 +46,21 @@ class Stepper:
     """Runs steps on one model."""
 
     def __init__(
-        self, model: Parallel, optimiser: torch.optim.Optimizer, world: World, train: TrainBlock, seed: int
+        self,
+        model: Parallel,
+        optimiser: torch.optim.Optimizer,
+        world: World,
+        train: TrainBlock,
+        seed: int,
+        total: int | None = None,
     ) -> None:
+        """`total` steps make up the training, for what changes with its progress; None leaves the progress at 0."""
         self.model = model
         self.optimiser = optimiser
         self.world = world
         self.train = train
         self.seed = seed
+        self.total = total
         self._parameters = [p for group in optimiser.param_groups for p in group["params"]]
 
     def __call__(self, batch: Fed, lr: float, stop: bool) -> Outcome:
@@ -62,7 +70,8 @@ class Stepper:
         world size / global count it is the gradient of the global mean, whatever each rank and micro-batch counted.
         """
         seed_step(self.seed, batch.step, self.world.rank, self.world.device)
-        sums, names = self._accumulate(batch, StepKey(self.seed, batch.step, batch.epoch))
+        progress = min(1.0, batch.step / self.total) if self.total else 0.0
+        sums, names = self._accumulate(batch, StepKey(self.seed, batch.step, batch.epoch, progress))
         sums = self.world.sum(torch.cat([sums, sums.new_tensor([float(stop)])]))
         gradients = [p.grad for p in self._parameters if p.grad is not None]
         norm = whole(torch.nn.utils.get_total_norm(gradients))

@@ -33,16 +33,11 @@ class Validation:
     health: Health
 
     def columns(self) -> dict[str, float]:
-        """The row of the curves: `val_loss`, quantiles `val_<name>_median|p10|p90`, `rankme`, `feature_std`."""
+        """The row of the curves: `val_loss`, quantiles `val_<name>_median|p10|p90`, and the monitors."""
         row = {"val_loss": self.loss}
         for name, values in self.values.items():
             row |= {f"val_{key}": value for key, value in quantiles(name, values).items()}
-        return {
-            **row,
-            "rankme": self.health.rankme,
-            "rankme_rows": float(self.health.rows),
-            "feature_std": self.health.feature_std,
-        }
+        return row | self.health.columns()
 
 
 def quantiles(name: str, values: NDArray[np.float64]) -> dict[str, float]:
@@ -68,7 +63,7 @@ def validate(model: Parallel, held: Held, seed: int, world: World, precision: st
     count = len(held.ids)
     # Every rank makes as many and as large calls as the others; the surplus repeats samples and is cut off below.
     places = np.arange(-(-count // world.size) * world.size)[world.rank :: world.size]
-    key, sums = StepKey(seed, 0, 0), torch.zeros(2, dtype=torch.float64, device=world.device)
+    key, sums = StepKey(seed, 0, 0, progress=1.0), torch.zeros(2, dtype=torch.float64, device=world.device)
     values: dict[str, list[Tensor]] = {}
     embeddings: list[Tensor] = []
     model.unit.eval()
@@ -92,7 +87,7 @@ def validate(model: Parallel, held: Held, seed: int, world: World, precision: st
     return Validation(
         loss=total / counted if counted else float("nan"),
         values=gathered,
-        health=examine(_all(world, embeddings, count)),
+        health=examine(_all(world, embeddings, count), held.labels, model.unit.objective.monitors()),
     )
 
 
@@ -101,7 +96,7 @@ def _all(world: World, parts: list[Tensor], count: int) -> Tensor:
 
 
 def title(name: str) -> str:
-    """`nmse` -> NMSE, `nmse_rank2` -> rank-2 completion."""
+    """`nmse` -> NMSE, `nmse_rank2` -> rank-2 completion, `nmse_latent` -> NMSE latent."""
     kind, _, rank = name.partition("_rank")
     return f"rank-{rank} completion" if rank.isdigit() else kind.replace("_", " ").replace("nmse", "NMSE")
 
@@ -120,4 +115,8 @@ def describe(columns: Mapping[str, float], references: Sequence[str]) -> str:
             text.append(f"{title(plain)} {columns[name]:.2f}{spread}{unit}")
     text.append(f"RankMe {columns['rankme']:.1f} ({columns['rankme_rows']:.0f} rows)")
     text.append(f"std {columns['feature_std']:.3g}")
+    if "feature_cosine" in columns:
+        text.append(f"cosine {columns['feature_cosine']:.2f}")
+    if "knn" in columns:
+        text.append(f"kNN {100 * columns['knn']:.1f} %")
     return ", ".join(text)
