@@ -165,24 +165,32 @@ class Regions(Geometry):
         if len(along) == 1:
             return along[0].amin(0).t().contiguous()
         rows, columns = along[0].unsqueeze(2), along[1].unsqueeze(1)
-        # The larger distance decides. The smaller one breaks ties, since a side is reached at once: its middle first,
-        # so that what is hidden of it hangs together. Block by block, the arrays stay in the cache.
-        small = [rows * 1e-3, columns * 1e-3]
-        best = torch.maximum(rows[0] + small[1][0], columns[0] + small[0][0])
+        best = rows[0] + columns[0]
+        far = torch.empty_like(best)
         for block in range(1, self.blocks):
-            far = rows[block] + small[1][block]
-            torch.maximum(far, columns[block] + small[0][block], out=far)
-            torch.minimum(best, far, out=best)
+            # Block by block, the arrays stay in the cache.
+            torch.minimum(best, torch.add(rows[block], columns[block], out=far), out=best)
         return best.flatten(0, 1).t().contiguous()
 
     def _along(self, numbers: Tensor, size: int, extent: float) -> Tensor:
-        """(blocks, n, B) distance from the centres along one axis, in extents, for (blocks, 1, B) uniform numbers."""
-        cells = torch.arange(size, device=numbers.device, dtype=torch.float32).unsqueeze(1)
+        """(blocks, n, B) eighth power of the distance from centres along an axis, in extents.
+
+        Sums of eighth powers order cells nearly as the larger distance does (corners come 9 % later), and the cells
+        of a side, which the larger distance reaches all at once, from its middle outwards.
+
+        Args:
+            numbers: (blocks, 1, B) uniform numbers.
+            size: cells along the axis.
+            extent: mean extent of a rectangle along the axis, in cells.
+        """
+        extent = extent if self.wrap else min(extent, size)
+        cells = (torch.arange(size, device=numbers.device, dtype=torch.float32) / extent).unsqueeze(1)
         if not self.wrap:
-            extent = min(extent, size)
-            return (cells - numbers.mul(size - extent).add_(0.5 * (extent - 1.0))).abs_().div_(extent)
-        away = (cells - numbers.mul(size)).abs_()
-        return torch.minimum(away, size - away).div_(extent)
+            away = cells - numbers.mul((size - extent) / extent).add_(0.5 - 0.5 / extent)
+        else:
+            away = (cells - numbers * (size / extent)).abs_()
+            away = torch.minimum(away, size / extent - away)
+        return away.square_().square_().square_()
 
 
 def share_of(count: int, ratio: float) -> int:
