@@ -5,10 +5,11 @@ Only the standard library and typer are imported here and at the top of the comm
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -56,6 +57,22 @@ app.command("quickstart", rich_help_panel=REST)(quickstart.quickstart)
 app.command("doctor", rich_help_panel=REST)(doctor.doctor)
 
 
+def _machine_failed(error: OSError) -> NoReturn:
+    """The machine, not wfm, failed: say which file, and what helps."""
+    if os.environ.get("WFM_DEBUG") == "1":
+        raise error
+    where = f"{error.filename}: " if error.filename else ""
+    print(f"error: {where}{error.strerror or error}", file=sys.stderr)
+    hints = {
+        errno.ENOSPC: "free some space",
+        errno.EDQUOT: "free some of your quota",
+        errno.EACCES: "check permissions",
+    }
+    again = "then give the same command again, with --resume where it has one"
+    print(f"hint: {hints.get(error.errno or 0, 'check the disk and the path')}, {again}", file=sys.stderr)
+    sys.exit(1)
+
+
 def main() -> None:
     """Run the command line and exit: 0 done, 1 failed, 2 bad input, 75 saved for a requeue, 130 interrupted."""
     try:
@@ -71,6 +88,8 @@ def main() -> None:
         if error.code == 130:
             print("\ninterrupted; what was finished is kept", file=sys.stderr)
         raise
+    except OSError as error:
+        _machine_failed(error)
     except Exception as error:
         if os.environ.get("WFM_DEBUG") == "1":
             raise

@@ -43,7 +43,7 @@ def test_yaml_1_2_numbers_and_the_default_name(tmp_path: Path) -> None:
         ("model:\n  layers: 99\n", "r.yaml:7:3: model.layers: Input should be less than or equal to 64 (got 99)"),
         ("sed: 1\n", "r.yaml:6:1: sed: unknown key; did you mean 'seed'?"),
         ("masks:\n  ratio: [1]\n", "r.yaml:7:3: masks.ratio:"),
-        ("model: {kind: lwn}\n", "r.yaml:6:9: model.kind:"),
+        ("model: {kind: lwn}\n", "r.yaml:6:9: model.kind: unknown kind (got 'lwn'); did you mean 'lwm'? Known: lwm"),
     ],
 )
 def test_a_mistake_is_named_with_file_line_and_column(tmp_path: Path, line: str, expected: str) -> None:

@@ -123,12 +123,23 @@ def _line(detail: ErrorDetails, source: Source, model: type[BaseModel]) -> str:
         message = "unknown key" + (f"; did you mean '{near[0]}'?" if near else "")
     elif detail["type"] == "missing":
         message = "this key is required"
-    elif detail["type"] == "union_tag_invalid":
-        known = str(detail.get("ctx", {}).get("expected_tags", "")).replace("'", "")
-        message = f"unknown kind; known: {known}"
+    elif detail["type"] in ("union_tag_invalid", "union_tag_not_found"):
+        loc = (*loc, "kind")
+        dotted, message = ".".join(map(str, loc)), _kinds(detail)
     elif not isinstance(detail["input"], dict | list):
         message += f" (got {detail['input']!r})"
     return f"{source.place(loc)}: {dotted}: {message}"
+
+
+def _kinds(detail: ErrorDetails) -> str:
+    """What is wrong with the `kind` of a block that can be one of several."""
+    context = detail.get("ctx", {})
+    known = [tag.strip(" '") for tag in str(context.get("expected_tags", "")).split(",") if tag.strip()]
+    if "tag" not in context:
+        return "this key is required" + (f"; known: {', '.join(known)}" if known else "")
+    near = difflib.get_close_matches(str(context["tag"]), known, 1, 0.5)
+    guess = f"; did you mean '{near[0]}'?" if near else ""
+    return f"unknown kind (got {context['tag']!r}){guess} Known: {', '.join(known)}"
 
 
 def _child(node: Any, step: str | int) -> tuple[bool, Any]:
