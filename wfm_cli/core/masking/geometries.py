@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -94,14 +95,10 @@ class Strips(Geometry):
         visible = self.size - hidden
         strips = min(self.strips, hidden, visible if self.wrap else visible + 1)
         cuts = self._cuts(draw, visible, strips)
-        rows, order = torch.arange(self.size, device=cuts.device), torch.arange(strips, device=cuts.device)
-        # The first strips have one row more. A strip stands before the visible row of its cut.
-        starts = order * (hidden // strips) + order.clamp(max=hidden % strips)
-        widths = (order < hidden % strips).long() + hidden // strips
-        strip_of = torch.searchsorted(starts, rows[:hidden], right=True) - 1
-        passed = (cuts.unsqueeze(1) <= rows[:visible, None]).long().mul_(widths).sum(2)
-        result = torch.cat([passed, cuts.index_select(1, strip_of)], dim=1)
-        result.add_(torch.cat([rows[:visible], rows[:hidden]]))
+        starts, widths, strip_of = _layout(self.size, hidden, strips, cuts.device)
+        # A strip stands before the visible row of its cut.
+        passed = (cuts.unsqueeze(1) <= starts[:visible, None]).long().mul_(widths).sum(2)
+        result = torch.cat([passed, cuts.index_select(1, strip_of)], dim=1).add_(starts)
         if self.wrap:
             result.add_(rng.integers(draw.seed, draw.step, draw.ids, 1, self.size, PLACE))
         return result, visible
@@ -115,6 +112,24 @@ class Strips(Geometry):
             return first
         more = rng.choose(draw.seed, draw.step, draw.ids, visible - 1, strips - 1, CUTS) + 1
         return torch.cat([first, more], dim=1)
+
+
+@lru_cache(maxsize=256)
+def _count(size: int, device: torch.device) -> Tensor:
+    """(n, 1) float32: 0, 1, 2, ..."""
+    return torch.arange(size, device=device, dtype=torch.float32).unsqueeze(1)
+
+
+@lru_cache(maxsize=256)
+def _layout(size: int, hidden: int, strips: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """Where rows would stand without strips and strips without gaps (n,); widths (strips,); strips of hidden rows."""
+    order = torch.arange(strips, device=device)
+    # The first strips have one row more.
+    starts = order * (hidden // strips) + order.clamp(max=hidden % strips)
+    widths = (order < hidden % strips).long() + hidden // strips
+    covered = torch.arange(hidden, device=device)
+    strip_of = torch.searchsorted(starts, covered, right=True) - 1
+    return torch.cat([torch.arange(size - hidden, device=device), covered]), widths, strip_of
 
 
 class Regions(Geometry):
@@ -153,14 +168,18 @@ class Regions(Geometry):
         low, high = map(math.log, self.aspect)
         aspect = math.exp(low + (high - low) * rng.common(draw.seed, draw.step, 1, SHAPE)[0])
         rows, columns = self.grid.sizes
+        # The area is less than the grid's, so a side that fits leaves the other one fitting too.
         height = min(max(math.sqrt(area * aspect), area / columns), rows)
         return height, area / height
 
     def _distance(self, draw: Draw, extents: tuple[float, ...]) -> Tensor:
         """(B, C) float32: by how much the nearest rectangle must be blown up to touch a cell."""
-        numbers = rng.uniform(draw.seed, draw.step, draw.ids, self.blocks * len(extents), PLACE)
+        count = self.blocks * len(extents)
+        # 16 bits place a centre: products with the size are exact, so every device cuts the same cells.
+        words = rng.bits(draw.seed, draw.step, draw.ids, (count + 3) // 4, PLACE).view(torch.int16)[:, :count]
         # The batch is the last axis until the end: its numbers lie side by side, whatever the grid.
-        centres = numbers.t().contiguous().view(len(extents), self.blocks, 1, -1)
+        numbers = words.t().float().contiguous().mul_(2.0**-16).add_(0.5)
+        centres = numbers.view(len(extents), self.blocks, 1, -1)
         along = [self._along(centres[i], n, extents[i]) for i, n in enumerate(self.grid.sizes)]
         if len(along) == 1:
             return along[0].amin(0).t().contiguous()
@@ -183,13 +202,13 @@ class Regions(Geometry):
             size: cells along the axis.
             extent: mean extent of a rectangle along the axis, in cells.
         """
-        extent = extent if self.wrap else min(extent, size)
-        cells = (torch.arange(size, device=numbers.device, dtype=torch.float32) / extent).unsqueeze(1)
-        if not self.wrap:
-            away = cells - numbers.mul((size - extent) / extent).add_(0.5 - 0.5 / extent)
+        cells = _count(size, numbers.device)
+        if self.wrap:
+            away = torch.sub(cells, numbers, alpha=size).abs_()
+            away = torch.minimum(away, size - away)
         else:
-            away = (cells - numbers * (size / extent)).abs_()
-            away = torch.minimum(away, size / extent - away)
+            away = torch.sub(cells, numbers, alpha=size - extent).sub_(0.5 * (extent - 1.0))
+        away.mul_(1.0 / extent)
         return away.square_().square_().square_()
 
 
