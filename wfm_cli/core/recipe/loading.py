@@ -114,8 +114,6 @@ def _with_foreign_source(model: type[R], data: dict[str, Any]) -> type[R]:
 
 def _line(detail: ErrorDetails, source: Source, model: type[BaseModel]) -> str:
     loc = _yaml_loc(detail["loc"], source.data)
-    if detail["type"] == "union_tag_invalid":
-        loc = (*loc, "kind")
     dotted = ".".join(map(str, loc)) or "recipe"
     message = detail["msg"].removeprefix("Value error, ")
     if detail["type"] == "extra_forbidden":
