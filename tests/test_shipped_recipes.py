@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import wfm_cli as wfm
+from tests.fakes import wavesfm as raw
 from tests.fakes.deepmimo import fake_rays, write_mat
 from wfm_cli.core.recipe.loading import load_recipe
 from wfm_cli.core.recipe.locate import shipped
@@ -23,6 +24,18 @@ CITIES = {
     "city_11_santaclara": 1,
     "city_7_sandiego": 1,
 }
+WAVESFM = {
+    "prepare/wavesfm-sensing": lambda: raw.ntu_fi(Path("NTU-Fi_HAR"), 1),
+    "prepare/wavesfm-rf-signal": lambda: raw.commrad(Path("commrad_rf"), slices=1),
+    "prepare/wavesfm-nr-position": lambda: raw.positioning(Path("jsat-pb50"), 12),
+    "prepare/wavesfm-radcom": lambda: raw.radcom(Path("RadComOta2.45GHz.hdf5")),
+    "prepare/wavesfm-rml22": lambda: Path("RML22.01A").write_bytes(raw.python2_pickle(raw.rml_arrays())),
+    "prepare/wavesfm-powder": lambda: raw.powder(Path("powder")),
+    "prepare/wavesfm-icarus": lambda: raw.icarus(Path("icarus")),
+    "prepare/wavesfm-uwb-indoor": lambda: raw.uwb_indoor(Path("uwb_indoor")),
+    "prepare/wavesfm-uwb-industrial": lambda: raw.uwb_industrial(Path("uwb_industrial")),
+}
+"""What lies beside the recipes of the raw data sets."""
 TRAIN = ["train.epochs=null", "train.steps=2", "train.batch_size=8", "train.eval_samples=16", "train.threads=1"]
 
 
@@ -51,8 +64,10 @@ def test_prepare(name: str, canyon: Path, tmp_path: Path, monkeypatch: pytest.Mo
         store = wfm.open_store(canyon)
         assert store.samples == 2162
     else:
+        monkeypatch.chdir(tmp_path)
+        if name in WAVESFM:
+            WAVESFM[name]()
         if name == "prepare/lwm-cities":
-            monkeypatch.chdir(tmp_path)
             for seed, (city, station) in enumerate(CITIES.items()):
                 rays = fake_rays(24, seed=seed)
                 write_mat(tmp_path / city, dict.fromkeys(range(1, station + 1), rays))
@@ -60,7 +75,9 @@ def test_prepare(name: str, canyon: Path, tmp_path: Path, monkeypatch: pytest.Mo
         parts.run(load_recipe(name, PrepareRecipe), out, progress=False)
         store = wfm.open_store(out)
     assert verify(store.path).problems == ()
-    assert len(store.indices("train")) > len(store.indices("test")) > 0
+    assert len(store.indices("train")) > 0
+    assert len(store.indices("test")) > 0
+    assert store.input in store.names
 
 
 @pytest.mark.parametrize("name", recipes("pretrain"))

@@ -13,6 +13,15 @@ import numpy as np
 import scipy.io
 from PIL import Image
 
+from wfm_datasets.wavesfm import WavesFMBuilder
+
+
+def read_all(builder: WavesFMBuilder) -> np.ndarray[Any, Any]:
+    """Scan the files, and make every row of the input array."""
+    scan = builder.reader.scan()
+    return builder.reader.rows(0, len(scan.stratum), scan.state)
+
+
 ACTIVITIES = ("box", "circle", "clean", "fall", "run", "walk")
 SIGNALS = ("bluetooth", "lora", "RS41-Radiosonde", "wifi")
 

@@ -30,7 +30,7 @@ def wavesfm(
         typer.Option(metavar="NAME|published", help="Default split; by group (position, day ...) if left out."),
     ] = None,
     size: Annotated[int, typer.Option(min=0, help="Edge of image-like samples; 0 keeps their own grid.")] = 224,
-    normalise: Annotated[str, typer.Option(metavar="raw|wavesfm", help="Scale of the samples.")] = "raw",
+    normalise: Annotated[str, typer.Option(metavar="file|wavesfm", help="Scale of the samples.")] = "file",
     workers: Annotated[int, typer.Option("--workers", min=1, help="Processes that build parts at the same time.")] = 1,
     overrides: Set = None,
     as_json: Json = False,

@@ -59,7 +59,7 @@ def find(paths: Sequence[str], suffixes: tuple[str, ...], layout: str) -> list[R
             )
         for file in mine:
             inner = "" if file == path else f"/{file.relative_to(path).as_posix()}"
-            found.setdefault(file.resolve(), RawFile(file, text.rstrip("/") + inner))
+            found.setdefault(file.absolute(), RawFile(file, text.rstrip("/") + inner))
     return sorted(found.values(), key=lambda raw: natural(raw.label))
 
 

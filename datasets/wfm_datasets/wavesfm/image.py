@@ -60,7 +60,7 @@ def describe(
         "wavesfm_normalisation": asdict(norm) | {"mean": list(norm.mean), "std": list(norm.std)} if norm else None,
         **more,
     }
-    text = f"{words}, normalised as in WavesFM" if normalised else f"{words}, raw scale"
+    text = f"{words}, normalised as in WavesFM" if normalised else f"{words}, in the scale of the files"
     return ArraySpec(name, "float32", made, ("sample", *dims), "1", text, attrs)
 
 

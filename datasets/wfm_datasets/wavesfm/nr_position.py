@@ -85,7 +85,7 @@ class PositionReader:
         if self.source.normalise == "wavesfm":
             raise InputError(
                 f"{part.path}: no published mean and standard deviation for {part.scene} files of {part.shape[0]} "
-                "channels", f"use normalise: raw (published range of indoor values: {INDOOR_RANGE})",
+                "channels", f"use normalise: file (published range of indoor values: {INDOOR_RANGE})",
             )  # fmt: skip
         return None
 

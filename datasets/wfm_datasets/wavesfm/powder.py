@@ -41,7 +41,7 @@ class PowderReader:
 
     def __init__(self, source: WavesFMSource) -> None:
         if source.normalise == "wavesfm":
-            raise InputError("source.normalise: the published constants of rfp are not known", "use raw")
+            raise InputError("source.normalise: the published constants of rfp are not known", "use file")
         self.source = source
 
     def scan(self) -> Scan:
@@ -62,7 +62,7 @@ class PowderReader:
         stems = [raw.path.stem for raw in found]
         return Scan(
             kind="iq",
-            array=iq(1, LENGTH, "1", "cut of a recording", {"normalise": "raw"}),
+            array=iq(1, LENGTH, "1", "cut of a recording", {"normalise": "file"}),
             columns=(
                 (label("transmitter", DEVICES, "transmitting base station"), device.astype(np.int16)),
                 (number("standard", "int8", "1", "waveform", STANDARDS), standard.astype(np.int8)),

@@ -28,9 +28,7 @@ class RadComReader:
 
     def __init__(self, source: WavesFMSource) -> None:
         if source.normalise == "wavesfm":
-            raise InputError(
-                "source.normalise: the published constants of radcom are not known", "use raw: 'wavesfm' cannot be made"
-            )
+            raise InputError("source.normalise: the published constants of radcom are not known", "use file")
         self.source = source
 
     def scan(self) -> Scan:
@@ -53,7 +51,7 @@ class RadComReader:
         snr = np.array([key[2] for key in keys], np.float32)
         return Scan(
             kind="iq",
-            array=iq(1, LENGTH, "1", "I/Q frame received over the air", {"normalise": "raw"}),
+            array=iq(1, LENGTH, "1", "I/Q frame received over the air", {"normalise": "file"}),
             columns=(
                 (label("waveform", kinds, "modulation and signal type"), kind.astype(np.int16)),
                 (label("modulation", modulations, "modulation"), modulation.astype(np.int16)),

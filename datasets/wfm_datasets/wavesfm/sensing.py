@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import scipy.io
 from numpy.typing import NDArray
+from scipy.io.matlab import MatReadError
 
 from wfm_cli.core.recipe.prepare import WavesFMSource
 from wfm_cli.errors import InputError
@@ -98,7 +99,7 @@ def _read(path: Path, what: str) -> Any:
         return scipy.io.loadmat(str(path), variable_names=[VARIABLE])
     except NotImplementedError:
         raise InputError(f"{path}: is MATLAB v7.3, expected v5", "save it with -v7") from None
-    except (ValueError, TypeError, OSError, KeyError, IndexError, EOFError, zlib.error, MemoryError) as error:
+    except (MatReadError, ValueError, TypeError, OSError, LookupError, EOFError, zlib.error, MemoryError) as error:
         raise damaged(path, error) from None
 
 

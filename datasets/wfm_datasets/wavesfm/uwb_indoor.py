@@ -47,7 +47,7 @@ class IndoorReader:
 
     def __init__(self, source: WavesFMSource) -> None:
         if source.normalise == "wavesfm":
-            raise InputError("source.normalise: uwb-indoor is normalised by its own statistics", "use raw")
+            raise InputError("source.normalise: uwb-indoor is normalised by its own statistics", "use file")
         self.source = source
 
     def scan(self) -> Scan:
@@ -106,8 +106,8 @@ class IndoorReader:
 
 def cir(anchors: int, length: int, attrs: Mapping[str, Any]) -> ArraySpec:
     """Impulse responses."""
-    more = {"normalise": "raw", "padding": "zeros up to a power of two", **attrs}
-    words = "channel impulse response of the tag at every anchor, raw scale"
+    more = {"normalise": "file", "padding": "zeros up to a power of two", **attrs}
+    words = "channel impulse response of the tag at every anchor"
     return ArraySpec("cir", "complex64", (anchors, length), ("sample", "anchor", "delay"), "1", words, more)
 
 

@@ -47,7 +47,7 @@ class IndustrialReader:
 
     def __init__(self, source: WavesFMSource) -> None:
         if source.normalise == "wavesfm":
-            raise InputError("source.normalise: uwb-industrial is normalised by its own statistics", "use raw")
+            raise InputError("source.normalise: uwb-industrial is normalised by its own statistics", "use file")
         self.source = source
 
     def scan(self) -> Scan:

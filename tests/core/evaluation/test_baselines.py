@@ -22,11 +22,13 @@ DIMS = {
     "angular_64": 64,
     "angle_delay": ANTENNAS * SUBCARRIERS,
     "classical": 2 * ANTENNAS + SUBCARRIERS + 1,
+    "iq_spectrum": 64 + 8,
+    "pulse": 4 * ANTENNAS,
     "majority": 1,
 }
 
 
-@pytest.mark.parametrize("name", BASELINES)
+@pytest.mark.parametrize("name", DIMS)
 def test_every_baseline_has_features(store: Store, name: str) -> None:
     source = BaselineSource(name, store)
     features = extract(source, store, np.arange(10))
@@ -80,3 +82,17 @@ def test_a_baseline_that_does_not_fit_says_why(tmp_path: Path) -> None:
     assert misfit("dft_64", (48, 16)) is None
     assert misfit("angular_32", (1000,)) is not None
     assert misfit("raw", (1000,)) is None
+    assert misfit("profiles", (48, 16)) == (
+        "profiles needs samples (channel, row, column), not samples of shape (48, 16)"
+    )
+    assert set(DIMS) == {*BASELINES} - {"profiles"}
+
+
+def test_profiles_are_means_over_rows_and_columns() -> None:
+    images = np.arange(2 * 3 * 4 * 5, dtype=np.float32).reshape(2, 3, 4, 5)
+    got = BASELINES["profiles"].features(images).reshape(2, 3, 4 + 5 + 1)
+    for b in range(2):
+        for c in range(3):
+            np.testing.assert_allclose(got[b, c, :4], [images[b, c, r].mean() for r in range(4)])
+            np.testing.assert_allclose(got[b, c, 4:9], [images[b, c, :, k].mean() for k in range(5)])
+            np.testing.assert_allclose(got[b, c, 9], images[b, c].std(), rtol=1e-6)

@@ -14,11 +14,21 @@ GOOD = "{name: x, version: 1, title: X, label: labels/x, kind: classes, primary:
 
 def test_the_shipped_tasks() -> None:
     beams = {f"beam_{n}{suffix}" for n in (16, 32, 64, 128, 256) for suffix in ("", "_half")}
-    assert set(shipped_tasks()) == {"los", "position"} | beams
-    for name, task in shipped_tasks().items():
-        assert task.name == name
-        beside = {"raw", "random", "log_power", "dft_32", "dft_64", "angular_32", "angle_delay", "majority"}
-        assert beside <= set(task.baselines)
+    of_channels = {"los", "position"} | beams
+    images, frames = {"rf_signal", "nr_position", "sensing"}, {"rml", "radcom", "rfp", "interference"}
+    pulses = {"uwb_indoor", "uwb_industrial"}
+    assert set(shipped_tasks()) == of_channels | images | frames | pulses
+    beside = {"raw", "random", "log_power", "dft_32", "dft_64", "angular_32", "angle_delay", "majority"}
+    for names, wanted in (
+        (of_channels, beside),
+        (images, {"raw", "random", "profiles", "majority"}),
+        (frames, {"raw", "random", "iq_spectrum", "majority"}),
+        (pulses, {"raw", "random", "pulse", "majority"}),
+    ):
+        for name in names:
+            task = load_task(name)
+            assert task.name == name
+            assert wanted <= set(task.baselines)
 
 
 def test_a_family_fills_in_its_members() -> None:
@@ -39,6 +49,12 @@ def test_a_family_fills_in_its_members() -> None:
         ("los", "LWM v1.0 CLS", 13, 87.0),
         ("los", "WavesFM v1.0 linear probing", "all", 95.02),
         ("beam_16", "LatentWave, frequency masks", "all", 63.1),
+        ("rf_signal", "LatentWave, region masks", "all", 80.9),
+        ("sensing", "WavesFM v1.0 LoRA, reproduced", "all", 99.31),
+        ("rml", "WavesFM v1.0 linear probing, reproduced", "1 %", 30.75),
+        ("radcom", "WavesFM v1.0 last two blocks", "all", 94.53),
+        ("rfp", "WavesFM v1.0 linear probing", "all", 98.97),
+        ("interference", "WavesFM v1.0 LoRA, reproduced", "all", 79.67),
     ],
 )
 def test_published_figures_name_their_protocol(task: str, system: str, budget: int | str, value: float) -> None:
@@ -47,6 +63,15 @@ def test_published_figures_name_their_protocol(task: str, system: str, budget: i
     assert figure["protocol"]
     assert figure["source"]
     assert figure["unit"] == "%"
+
+
+def test_published_position_errors_are_in_metres() -> None:
+    figures = {(f["system"], f["metric"]): f for f in load_task("nr_position").published}
+    assert figures["LatentWave, frequency masks", "mean_distance"]["value"] == 2.32
+    assert figures["WavesFM v1.0 LoRA", "median_distance"]["value"] == 0.99
+    indoor = {f["system"]: f["value"] for f in load_task("uwb_indoor").published}
+    assert indoor["WavesFM v1.0 last two blocks, reproduced"] == 0.82
+    assert all(f["unit"] == "m" for name in ("nr_position", "uwb_industrial") for f in load_task(name).published)
 
 
 def test_a_task_of_the_users_own(tmp_path: Path) -> None:

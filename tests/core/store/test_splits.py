@@ -12,6 +12,8 @@ from wfm_cli.core.store.splits import (
     available_splits,
     city_split,
     describe,
+    group_leak,
+    group_split,
     leak,
     random_split,
     spatial_split,
@@ -129,3 +131,31 @@ def test_random_leaks_more_than_blocks_and_blocks_more_than_cities():
     assert shares["city"] == 0.0
     assert 0.0 < shares["spatial"] < 0.7
     assert all(entry["train"] + entry["val"] + entry["test"] == 1700 for entry in told.values())
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 2)), min_size=1, max_size=200), st.integers(0, 5))
+def test_groups_stay_whole(pairs, seed):
+    group, stratum = np.array([g for g, _ in pairs]), np.array([s for _, s in pairs])
+    split = group_split(group, stratum, (0.7, 0.1, 0.2), seed)
+    for number in np.unique(group):
+        assert len(np.unique(split[group == number])) == 1
+    assert group_leak(group, split, "file") == {"share": 0.0, "group": "file"}
+    np.testing.assert_array_equal(split, group_split(group, stratum, (0.7, 0.1, 0.2), seed))
+
+
+def test_groups_keep_the_shares_in_every_stratum():
+    group = np.arange(3000) // 10
+    stratum = group % 3
+    split = group_split(group, stratum, (0.7, 0.1, 0.2), 0)
+    for number in range(3):
+        shares = np.bincount(split[stratum == number], minlength=3) / 1000
+        np.testing.assert_allclose(shares, (0.7, 0.1, 0.2), atol=0.01)
+    assert not (split == group_split(group, stratum, (0.7, 0.1, 0.2), 1)).all()
+    assert set(group_split(group, stratum, (0.8, 0.2, 0.0), 0)) == {0, 1}
+
+
+def test_group_leak_counts_test_samples_whose_group_is_in_training():
+    group = np.array([0, 0, 1, 1, 2, 3, 3])
+    split = np.array([0, 2, 0, 2, 2, 1, 2], np.uint8)
+    assert group_leak(group, split, "position") == {"share": 0.5, "group": "position"}

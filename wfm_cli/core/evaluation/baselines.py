@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from wfm_cli.core.evaluation.source import FeatureSource, Role
 from wfm_cli.core.signal.angle_delay import angle_delay_db, angular_power_db, dft_magnitude
+from wfm_cli.core.signal.baseband import iq_features, pulse_features
 from wfm_cli.core.signal.power import log_power_db
 from wfm_cli.errors import InputError
 
@@ -28,16 +29,18 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class Baseline:
-    """One kind of features of a channel (B, M, K)."""
+    """One kind of features of samples."""
 
     title: str
     """Words for tables."""
     features: Callable[[Rows], Features]
-    """From channels to features."""
+    """From samples to features."""
     power: bool = False
     """Whether log power is appended, from `meta/log_power_db` where the store has it."""
     antennas: int | None = None
     """Largest array that fits."""
+    axes: tuple[str, ...] | None = ("antenna", "subcarrier")
+    """Axes of a sample; None takes any."""
     role: Role = "baseline"
     """Role in tables."""
 
@@ -63,6 +66,14 @@ def _spectra(h: Rows) -> Features:
     return np.concatenate([angular_power_db(h, 2 * h.shape[1]), delay], axis=1)
 
 
+def _profiles(images: Rows) -> Features:
+    """Means of every row and every column, and the deviation of every channel, (B, C (H + W + 1))."""
+    values = images.astype(np.float32, copy=False)
+    deviation = values.std((2, 3))[..., None]
+    made: Features = np.concatenate([values.mean(3), values.mean(2), deviation], axis=2)
+    return made.reshape(len(values), -1)
+
+
 def _dft(bins: int) -> Baseline:
     return Baseline(f"DFT magnitude ({bins} bins)", lambda h: dft_magnitude(h, bins), antennas=bins)
 
@@ -72,7 +83,7 @@ def _angular(bins: int) -> Baseline:
 
 
 BASELINES: Mapping[str, Baseline] = {
-    "raw": Baseline("raw input", _raw),
+    "raw": Baseline("raw input", _raw, axes=None),
     "log_power": Baseline("log power", _nothing, power=True),
     "dft_32": _dft(32),
     "dft_64": _dft(64),
@@ -80,7 +91,10 @@ BASELINES: Mapping[str, Baseline] = {
     "angular_64": _angular(64),
     "angle_delay": Baseline("angle-delay magnitude", angle_delay_db),
     "classical": Baseline("angle + delay + log power", _spectra, power=True),
-    "majority": Baseline("majority class / mean", _blind, role="reference"),
+    "iq_spectrum": Baseline("spectrum + envelope statistics", iq_features, axes=("antenna", "time")),
+    "pulse": Baseline("energy and delay of every pulse", pulse_features, axes=("anchor", "delay")),
+    "profiles": Baseline("row and column means", _profiles, axes=("channel", "row", "column")),
+    "majority": Baseline("majority class / mean", _blind, role="reference", axes=None),
 }
 """Every baseline by name."""
 
@@ -116,11 +130,10 @@ class BaselineSource(FeatureSource):
 
 def misfit(name: str, shape: tuple[int, ...]) -> str | None:
     """Why baseline `name` cannot be computed on samples of `shape`; None when it can."""
-    if name in ("raw", "majority"):
-        return None
-    if len(shape) != 2:
-        return f"{name} needs channels (antenna, subcarrier), not samples of shape {shape}"
-    most = BASELINES[name].antennas
+    axes, most = BASELINES[name].axes, BASELINES[name].antennas
+    if axes is not None and len(shape) != len(axes):
+        what = "channels" if "subcarrier" in axes else "samples"
+        return f"{name} needs {what} ({', '.join(axes)}), not samples of shape {shape}"
     if most is not None and shape[0] > most:
         return f"{name} cuts off elements of an array of {shape[0]} antennas"
     return None

@@ -83,8 +83,8 @@ class WavesFMSource(Strict):
     """Files, or folders that are searched to the bottom."""
     size: int = Field(224, ge=0, le=4096)
     """Edge of image-like samples (sensing, rfs, pos) after bicubic resizing; 0 keeps their own grid."""
-    normalise: Literal["raw", "wavesfm"] = "raw"
-    """`raw` keeps the scale of the files and stores WavesFM's constants beside it; `wavesfm` applies them."""
+    normalise: Literal["file", "wavesfm"] = "file"
+    """`file` keeps the scale of the files and stores WavesFM's constants beside it; `wavesfm` applies them."""
     split: str | None = Field(None, pattern=r"^[a-z][a-z_]*$")
     """Default split: `published` (single samples at random, as in the papers), or one by group, the default."""
     split_seed: int = 0

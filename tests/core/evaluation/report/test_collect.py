@@ -172,6 +172,9 @@ def test_the_leak_is_a_sentence_and_missing_measures_are_silent() -> None:
     )
     assert "none in their place" in leak_sentence({"share": 0.0, "below_m": 5, "median_m": None})
     assert leak_sentence({}) == ""
+    assert leak_sentence({"share": 0.25, "group": "time_block"}) == (
+        "25.0 % of the test samples are of a time block seen in training"
+    )
 
 
 def test_published_figures_of_wfm_itself_are_found_by_default(tmp_path: Path) -> None:
