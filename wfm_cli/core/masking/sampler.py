@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from wfm_cli.core.masking import rng
@@ -117,9 +116,8 @@ class Sampler:
         visible, hidden = part.geometry.split(draw, part.ratio(progress, size))
         keep = share_of_context(visible.shape[1], part.context, share)
         if keep < visible.shape[1]:
-            # One draw of ranks for the whole step: which cells they are differs from sample to sample.
-            ranks, _ = rng.shuffle(seed, draw.step, torch.zeros_like(ids[:1]), visible.shape[1], keep, CONTEXT)
-            visible = visible.gather(1, ranks.expand(ids.shape[0], -1))
+            kept, _ = rng.shuffle(seed, draw.step, ids, visible.shape[1], keep, CONTEXT)
+            visible = visible.gather(1, kept)
         return MaskSet(self.grid.expand(visible), self.grid.expand(hidden), part.name)
 
     def weights(self, progress: float, losses: Sequence[float | None] | None = None) -> list[float]:
@@ -131,6 +129,8 @@ class Sampler:
 
     def draw(self, seed: int, step: int, progress: float, losses: Sequence[float | None] | None = None) -> str:
         """Name of the geometry of a step."""
+        if len(self.parts) == 1:
+            return self.geometries[0]
         left = rng.common(seed, step, 1, GEOMETRY)[0]
         chances = self.weights(progress, losses)
         for name, chance in zip(self.geometries, chances, strict=True):
