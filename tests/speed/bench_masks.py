@@ -92,9 +92,9 @@ def region_image(blocks: int, context: int) -> Callable[[np.random.Generator], P
         away = np.minimum(away, SIDE - away) / side
         row, column = away[:, 0, :, None], away[:, 1, None, :]
         distance = (np.maximum(row, column) + 1e-3 * np.minimum(row, column)).min(0).ravel()
-        order = np.argpartition(distance, hidden - 1)
-        rest = order[hidden:]
-        return generator.permutation(rest)[:context], order[:hidden]
+        mask = np.zeros(CELLS, dtype=bool)
+        mask[np.argpartition(distance, hidden - 1)[:hidden]] = True
+        return generator.permutation(np.flatnonzero(~mask))[:context], np.flatnonzero(mask)
 
     return draw
 
