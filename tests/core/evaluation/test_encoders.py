@@ -136,8 +136,8 @@ def test_dear_features_are_made_once(tmp_path: Path, store: Store, encoder: Path
     run = Run.create(tmp_path / "run.zarr", "probe", {})
     calls = []
     source, cheap = resolve(str(encoder), store), resolve("baseline:raw", store)
-    made = source.extract
-    source.extract = lambda batch, *more: calls.append(1) or made(batch, *more)  # type: ignore[func-returns-value, method-assign]
+    made = source.extract_all
+    source.extract_all = lambda *given: calls.append(1) or made(*given)  # type: ignore[func-returns-value, method-assign]
     first, again = (cached(run, source, store, FEW) for _ in range(2))
     assert len(calls) == 1
     np.testing.assert_array_equal(first, again)
@@ -148,6 +148,24 @@ def test_dear_features_are_made_once(tmp_path: Path, store: Store, encoder: Path
 
 def test_features_that_are_not_finite_stop_the_work(store: Store, encoder: Path) -> None:
     source = resolve(str(encoder), store)
-    source.extract = lambda batch, *more: np.where(np.arange(16) == 3, np.nan, np.ones((len(batch), 16)))  # type: ignore[method-assign]
+    bad = np.where(np.arange(16) == 3, np.nan, np.ones((len(FEW), 16), np.float32))
+    source.extract_all = lambda poolings, batch, *more: [bad]  # type: ignore[method-assign]
     with pytest.raises(WfmError, match=r"tiny\.zarr: features of sample 5 of .* are not finite"):
         extract(source, store, FEW)
+
+
+def test_poolings_of_one_encoder_share_a_pass(store: Store, encoder: Path, tmp_path: Path) -> None:
+    run = Run.create(tmp_path / "run.zarr", "probe", {})
+    cls, mean, concat = (resolve(f"{encoder}@{pooling}", store) for pooling in ("cls", "mean", "all"))
+    other = resolve(str(encoder_run(tmp_path / "other.zarr", seed=1).path), store)
+    assert cls.weights == mean.weights == concat.weights != other.weights
+    assert len({cls.digest, mean.digest, concat.digest}) == 3
+    passes: list[int] = []
+    made = cls.encoder.encode  # type: ignore[attr-defined]
+    cls.encoder.encode = lambda tokens: passes.append(1) or made(tokens)  # type: ignore[attr-defined, func-returns-value]
+    mean.extract_all = None  # type: ignore[assignment, method-assign]
+    first = cached(run, cls, store, FEW, beside=(mean, concat))
+    second = cached(run, mean, store, FEW)
+    assert passes == [1]
+    np.testing.assert_allclose(first, extract(cls, store, FEW))
+    np.testing.assert_allclose(second, extract(resolve(f"{encoder}@mean", store), store, FEW))

@@ -160,7 +160,9 @@ class ModelSource(FeatureSource):
         """Embeddings (B, D) of rows (B, ...) as the store holds them."""
         return self.extract_all((self.pooling,), batch)[0]
 
-    def extract_all(self, poolings: Sequence[str], batch: NDArray[Any]) -> list[NDArray[np.float32]]:
+    def extract_all(
+        self, poolings: Sequence[str], batch: NDArray[Any], *more: NDArray[Any]
+    ) -> list[NDArray[np.float32]]:
         """Embeddings (B, D) of each of several poolings, all from one pass through the encoder."""
         with torch.inference_mode():
             hidden = self.encoder.encode(self.encoder.tokenize(self.prepare(batch)))

@@ -41,21 +41,35 @@ def extract(
     Raises:
         WfmError: A feature is not finite.
     """
-    features = np.empty((len(indices), source.dim), dtype=np.float32)
-    readers = [store.rows(name) for name in source.arrays]
+    return _extract((source,), store, indices, batch, show)[0]
+
+
+def _extract(
+    sources: Sequence[FeatureSource], store: Store, indices: NDArray[np.int64], batch: int, show: bool
+) -> list[NDArray[np.float32]]:
+    """Features (n, D) of each of several sources that differ in their pooling alone, in one pass."""
+    first, poolings = sources[0], [source.pooling for source in sources]
+    features: list[NDArray[np.float32]]
+    features = [np.empty((len(indices), source.dim), dtype=np.float32) for source in sources]
+    readers = [store.rows(name) for name in first.arrays]
     starts = range(0, len(indices), batch)
-    show = show and source.dear
+    show = show and first.dear
     try:
         with no_denormals():
-            for start in progress(starts, total=len(starts), unit="step", label=source.name, enabled=show):
+            for start in progress(starts, total=len(starts), unit="step", label=first.name, enabled=show):
                 rows = indices[start : start + batch]
-                features[start : start + batch] = source.extract(*(reader.take(rows) for reader in readers))
+                found = first.extract_all(poolings, *(reader.take(rows) for reader in readers))
+                for table, part in zip(features, found, strict=True):
+                    table[start : start + batch] = part
     finally:
         for reader in readers:
             reader.close()
-    if not np.isfinite(features).all():
-        row = int(indices[np.flatnonzero(~np.isfinite(features).all(1))[0]])
-        raise WfmError(f"{source.spec}: features of sample {row} of {store.path} are not finite", "check both inputs")
+    for source, table in zip(sources, features, strict=True):
+        if not np.isfinite(table).all():
+            row = int(indices[np.flatnonzero(~np.isfinite(table).all(1))[0]])
+            raise WfmError(
+                f"{source.spec}: features of sample {row} of {store.path} are not finite", "check both inputs"
+            )
     return features
 
 
@@ -65,13 +79,31 @@ def cache_name(source: str, store: str, arrays: Sequence[str], indices: NDArray[
 
 
 def cached(
-    run: Run, source: FeatureSource, store: Store, indices: NDArray[np.int64], *, show: bool = False
+    run: Run,
+    source: FeatureSource,
+    store: Store,
+    indices: NDArray[np.int64],
+    *,
+    beside: Sequence[FeatureSource] = (),
+    show: bool = False,
 ) -> NDArray[np.float32]:
-    """Like `extract`, but features that are dear to compute are stored in the run and read back the next time."""
+    """Like `extract`, but features that are dear to compute are stored in the run and read back the next time.
+
+    Features of the sources `beside`, which differ from `source` in their pooling alone, are stored on the way.
+    """
     if not source.dear:
         return extract(source, store, indices, show=show)
-    name = cache_name(source.digest, store.digest, source.arrays, indices)
-    values = run.cached(name, lambda: extract(source, store, indices, show=show))
+    made: dict[str, NDArray[np.float32]] = {}
+
+    def make() -> NDArray[np.float32]:
+        sources = (source, *beside)
+        names = [cache_name(s.digest, store.digest, s.arrays, indices) for s in sources]
+        made.update(zip(names, _extract(sources, store, indices, BATCH, show), strict=True))
+        return made.pop(names[0])
+
+    values = run.cached(cache_name(source.digest, store.digest, source.arrays, indices), make)
+    for name, others in made.items():
+        run.cached(name, lambda others=others: others)  # type: ignore[misc]
     return np.asarray(values, dtype=np.float32)
 
 

@@ -37,6 +37,9 @@ def _rank(budget: Budget) -> str:
 def _group(units: Sequence[Attrs]) -> Iterator[str]:
     """Sentences about one task and budget: about all encoders at once where all are beaten, else one by one."""
     metric = METRICS[units[0]["primary"]]
+    several = len({unit.get("probe") for unit in units if unit["role"] != "reference"}) > 1
+    if several:
+        units = [unit if unit["role"] == "reference" else {**unit, "label": _probed(unit)} for unit in units]
     encoders = [unit for unit in units if unit["role"] == "encoder"]
     others = sorted((u for u in units if u["role"] != "encoder"), key=lambda u: _mean(u, metric))
     if metric.direction == "max":
@@ -47,9 +50,14 @@ def _group(units: Sequence[Attrs]) -> Iterator[str]:
     if _better(others[0], best, metric):
         yield _sentence(others, best, metric, f"every encoder (the best is {best['label']})")
         return
-    for encoder in encoders:
-        if _better(others[0], encoder, metric):
-            yield _sentence(others, encoder, metric, str(encoder["label"]))
+    beaten = [encoder for encoder in encoders if _better(others[0], encoder, metric)]
+    if several and len(beaten) > 1:
+        nearest = (max if metric.direction == "max" else min)(beaten, key=lambda unit: _mean(unit, metric))
+        whom = f"{len(beaten)} of {len(encoders)} rows with an encoder (the best of them is {nearest['label']})"
+        yield _sentence(others, nearest, metric, whom)
+        return
+    for encoder in beaten:
+        yield _sentence(others, encoder, metric, str(encoder["label"]))
 
 
 def _sentence(others: Sequence[Attrs], encoder: Attrs, metric: Metric, whom: str) -> str:
@@ -65,7 +73,14 @@ def _sentence(others: Sequence[Attrs], encoder: Attrs, metric: Metric, whom: str
     )
 
 
+def _probed(unit: Attrs) -> str:
+    """Label with the probe, in tables of several probes."""
+    return f"{unit['label']}, {unit['probe']}"
+
+
 def _what(unit: Attrs) -> str:
+    if unit.get("probe") == "scratch":
+        return "labels alone"
     return {"control": "untrained weights", "reference": "no input at all"}.get(unit["role"], "no training")
 
 

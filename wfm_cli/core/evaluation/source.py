@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -22,6 +23,7 @@ class FeatureSource(ABC):
         role: which kind of row it is.
         pooling: pooling of an encoder, empty for others.
         digest: SHA-256 of everything that the features depend on besides the samples (weights, pooling, scaling).
+        weights: SHA-256 of everything but the pooling; sources that share it can share a pass. Empty for others.
         dim: number of features D.
         arrays: arrays of the store whose rows `extract` takes, in this order; may be empty.
         dear: whether features are worth keeping on disk.
@@ -32,6 +34,7 @@ class FeatureSource(ABC):
     role: Role
     pooling: str = ""
     digest: str
+    weights: str = ""
     dim: int
     arrays: tuple[str, ...]
     dear: bool = False
@@ -39,3 +42,9 @@ class FeatureSource(ABC):
     @abstractmethod
     def extract(self, batch: NDArray[Any], *more: NDArray[Any]) -> NDArray[np.float32]:
         """Features (B, D) of the rows (B, ...) of each of `arrays`."""
+
+    def extract_all(
+        self, poolings: Sequence[str], batch: NDArray[Any], *more: NDArray[Any]
+    ) -> list[NDArray[np.float32]]:
+        """Features of each of several poolings of the same weights; here of the only one there is."""
+        return [self.extract(batch, *more)]

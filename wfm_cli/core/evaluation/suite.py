@@ -5,23 +5,27 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from wfm_cli.core.evaluation.adaptation.samples import Row
 from wfm_cli.core.evaluation.baselines import misfit
-from wfm_cli.core.evaluation.encoders import BASELINE, RANDOM, resolve
+from wfm_cli.core.evaluation.encoders import BASELINE, RANDOM
 from wfm_cli.core.evaluation.features import cached
-from wfm_cli.core.evaluation.source import FeatureSource
+from wfm_cli.core.evaluation.rows import table_rows
 from wfm_cli.core.evaluation.taskdata import TaskData, load_task_data
 from wfm_cli.core.evaluation.tasks import RANDOM as UNTRAINED
 from wfm_cli.core.evaluation.tasks import Task, load_task
-from wfm_cli.core.evaluation.units import RowFeatures, TableRow, UnitPlan, run_unit
+from wfm_cli.core.evaluation.units import RowFeatures, RowInputs, TableRow, UnitPlan, run_unit
 from wfm_cli.core.evaluation.voice import Voice
 from wfm_cli.core.recipe.evaluate import BenchmarkRecipe, EncoderRow, ProbeBlock, ProbeRecipe
 from wfm_cli.core.recipe.loading import to_dict
+from wfm_cli.core.recipe.probes import STRICT, ProbeChoice
 from wfm_cli.core.store.reader import Store, open_store
 from wfm_cli.core.store.run import Run, refuse_non_empty
 from wfm_cli.errors import InputError, RecipeError, WfmError
@@ -61,14 +65,8 @@ def plan_suite(recipe: AnyRecipe, rows: Sequence[EncoderRow], progress: bool = T
     split = recipe.probe.split or store.default_split
     tasks = tuple(load_task_data(store, load_task(name), split) for name in dict.fromkeys(recipe.tasks))
     beside = list(_beside([data.task for data in tasks], rows, store, Voice(progress))) if recipe.baselines else []
-    table: list[TableRow] = []
-    seen = set()
-    for row in (*rows, *beside):
-        if row.encoder not in seen:
-            source = resolve(row.encoder, store, seed=recipe.probe.seed, device=_device(recipe.probe))
-            table.append(TableRow(row.label or source.name, source))
-        seen.add(row.encoder)
-    return Suite(recipe, store, split, tasks, tuple(table), tuple(_units(tasks, table, recipe.probe)))
+    table = table_rows(store, rows, beside, recipe.probe)
+    return Suite(recipe, store, split, tasks, table, tuple(_units(tasks, table, recipe.probe)))
 
 
 def run_suite(suite: Suite, out: Path, kind: str, *, resume: bool = False, progress: bool = True) -> Run:
@@ -114,16 +112,13 @@ def _work(suite: Suite, run: Run, say: Voice, progress: bool) -> Iterator[UnitPl
     }
     left = [plan for plan in suite.units if not _done(run, plan)]
     say.skipped(len(suite.units) - len(left))
-    everything = np.arange(suite.store.samples)
     used = np.unique(np.concatenate([data.train for data in suite.tasks]))
     for row, plans in groupby(left, key=lambda plan: plan.row):
-        features: RowFeatures | None = None
+        inputs = RowInputs(partial(_features, suite, run, row, used, progress), Row(row.source, suite.store))
         for plan in plans:
             attrs = plan.attrs(common)
             try:
-                if features is None:
-                    features = RowFeatures.of(cached(run, row.source, suite.store, everything, show=progress), used)
-                more, arrays = run_unit(plan, features, suite.recipe.probe)
+                more, arrays = run_unit(plan, inputs, suite.recipe.probe)
             except Exception as error:  # one broken encoder must not cost the results of the others
                 words = " ".join(str(error).split()) or type(error).__name__
                 more, arrays = {"status": "failed", "error": f"{type(error).__name__}: {words}"}, {}
@@ -131,6 +126,17 @@ def _work(suite: Suite, run: Run, say: Voice, progress: bool) -> Iterator[UnitPl
             say.unit(plan, more)
             if more["status"] == "failed":
                 yield plan
+        inputs.adaptable.close()
+
+
+def _features(suite: Suite, run: Run, row: TableRow, train: NDArray[np.int64], progress: bool) -> RowFeatures:
+    """Features of a row, made together with those of rows that pool the same hidden vectors otherwise."""
+    source = row.source
+    twins = {r.source.digest: r.source for r in suite.rows if source.weights and r.source.weights == source.weights}
+    twins.pop(source.digest, None)
+    everything = np.arange(suite.store.samples)
+    found = cached(run, source, suite.store, everything, beside=tuple(twins.values()), show=progress)
+    return RowFeatures.of(found, train)
 
 
 def _done(run: Run, plan: UnitPlan) -> bool:
@@ -188,35 +194,32 @@ def _beside(tasks: Sequence[Task], rows: Sequence[EncoderRow], store: Store, say
             say.line(f"left out: {problem}")
 
 
-def _device(block: ProbeBlock) -> str:
-    import torch
-
-    if block.device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if block.device == "cuda" and not torch.cuda.is_available():
-        raise InputError("probe.device: cuda is not available on this machine", "use probe.device=auto")
-    return block.device
-
-
 def _units(tasks: Sequence[TaskData], rows: Iterable[TableRow], block: ProbeBlock) -> Iterator[UnitPlan]:
     """All units, encoder by encoder so that features are needed one encoder at a time."""
     for number, row in enumerate(rows):
         for data in tasks:
-            probe = _probe(data.task, row.source, block)
-            for budget in dict.fromkeys(block.labels):
-                # The number keeps rows apart whose labels differ in odd characters alone, and in order.
-                key = f"{data.task.name}.{number:02d}-{_slug(row.label)}.{probe}.{budget}"
-                yield UnitPlan(_slug(key, keep="._"), data, row, probe, budget)
+            for probe, choice in _probes(data.task, row):
+                budgets = block.labels if choice is None else block.adapt.labels or block.labels
+                for budget in dict.fromkeys(budgets):
+                    # The number keeps rows apart whose labels differ in odd characters alone, and in order.
+                    key = f"{data.task.name}.{number:02d}-{_slug(row.label)}.{_slug(probe)}.{budget}"
+                    yield UnitPlan(_slug(key, keep="._"), data, row, probe, budget, choice)
 
 
-def _probe(task: Task, source: FeatureSource, block: ProbeBlock) -> str:
-    if source.role == "reference":
-        return "majority"
-    if task.kind == "values" and block.kind == "logistic":
-        raise InputError(
-            f"probe.kind: logistic regression cannot fit the values of task {task.name}", "use ridge or knn"
-        )
-    return block.kind or ("logistic" if task.kind == "classes" else "ridge")
+def _probes(task: Task, row: TableRow) -> tuple[tuple[str, ProbeChoice | None], ...]:
+    """Name and, for a trained one, block of every probe of a row on a task."""
+    if not row.probes:
+        return (("majority", None),)
+    own = "logistic" if task.kind == "classes" else "ridge"
+    found: dict[str, ProbeChoice | None] = {}
+    for choice in row.probes:
+        if choice.kind == "logistic" and task.kind == "values":
+            raise InputError(
+                f"probe.kind: logistic regression cannot fit the values of task {task.name}", "use linear, ridge or knn"
+            )
+        strict = choice.kind in STRICT
+        found[own if choice.kind == "linear" else choice.name] = None if strict else choice
+    return tuple(found.items())
 
 
 def _slug(text: str, keep: str = "") -> str:

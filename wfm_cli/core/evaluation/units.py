@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,9 +11,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from wfm_cli.core.evaluation.adaptation.adapt import adapt
+from wfm_cli.core.evaluation.adaptation.samples import Row
 from wfm_cli.core.evaluation.draws import Budget
 from wfm_cli.core.evaluation.metrics import METRICS, Predictions, ValuePredictions
-from wfm_cli.core.evaluation.probes.base import Fitted, Shown
+from wfm_cli.core.evaluation.probes.base import Fitted, Shown, balanced_weights
 from wfm_cli.core.evaluation.probes.knn import fit_knn
 from wfm_cli.core.evaluation.probes.logistic import fit_logistic
 from wfm_cli.core.evaluation.probes.majority import fit_majority
@@ -24,6 +26,7 @@ from wfm_cli.core.evaluation.source import FeatureSource
 from wfm_cli.core.evaluation.statistics import t_interval
 from wfm_cli.core.evaluation.taskdata import TaskData
 from wfm_cli.core.recipe.evaluate import ProbeBlock
+from wfm_cli.core.recipe.probes import ProbeChoice
 
 Attrs = dict[str, Any]
 Arrays = dict[str, NDArray[Any]]
@@ -37,6 +40,8 @@ class TableRow:
     """Words for people."""
     source: FeatureSource
     """Features."""
+    probes: tuple[ProbeChoice, ...] = ()
+    """What is fitted on them; nothing but the naive predictor if empty."""
 
 
 @dataclass(frozen=True)
@@ -50,9 +55,17 @@ class UnitPlan:
     row: TableRow
     """Features."""
     probe: str
-    """`logistic`, `ridge`, `knn` or `majority`."""
+    """Name in tables: `logistic`, `ridge`, `knn`, `majority`, or that of a trained probe with its settings."""
     budget: Budget
     """Labels."""
+    choice: ProbeChoice | None = None
+    """The trained probe; None for those that see features alone."""
+
+    def balanced(self, block: ProbeBlock) -> bool:
+        """Whether all classes weigh alike in the loss of the probe."""
+        if not self.data.count or (self.choice is None and self.probe != "logistic"):
+            return False
+        return block.class_weight == "balanced" or (block.class_weight is None and self.data.task.over_classes)
 
     def attrs(self, common: Mapping[str, Any]) -> Attrs:
         """What is known before the work begins."""
@@ -67,10 +80,12 @@ class UnitPlan:
             "encoder": source.spec,
             "label": self.row.label,
             "role": source.role,
-            "pooling": source.pooling,
+            "pooling": "attention" if self.probe == "attentive" else source.pooling,
             "encoder_digest": source.digest,
             "dim": source.dim,
             "probe": self.probe,
+            "probe_kind": self.choice.kind if self.choice else self.probe,
+            "probe_settings": self.choice.model_dump(mode="json") if self.choice else {},
             "budget": self.budget,
             "n_val": len(self.data.val),
             "n_test": len(self.data.test),
@@ -106,30 +121,46 @@ class RowFeatures:
         return self._axes[name]
 
 
-def run_unit(plan: UnitPlan, features: RowFeatures, block: ProbeBlock) -> tuple[Attrs, Arrays]:
+class RowInputs:
+    """What the probes of one row are fitted on, each made on first use."""
+
+    def __init__(self, make: Callable[[], RowFeatures], adaptable: Row) -> None:
+        self._make, self.adaptable = make, adaptable
+        self._features: RowFeatures | None = None
+
+    @property
+    def features(self) -> RowFeatures:
+        """One vector for every sample of the store."""
+        if self._features is None:
+            self._features = self._make()
+        return self._features
+
+
+def run_unit(plan: UnitPlan, inputs: RowInputs, block: ProbeBlock) -> tuple[Attrs, Arrays]:
     """Fit the probe on every draw, score it on the test samples.
 
     Args:
         plan: The unit.
-        features: Features of its row.
+        inputs: Features, samples and encoder of its row.
         block: Settings of the probe.
 
     Returns:
         Attributes to add to `plan.attrs`, and the arrays of the unit.
     """
-    started, data = time.perf_counter(), plan.data
-    # The naive predictor is what one says without an encoder: it knows how often each class occurs.
-    budget = "all" if plan.probe == "majority" else plan.budget
-    rows, seeds = data.draws(budget, block.seed, block.seeds)
-    fitted = _fit(plan, features, rows, block)
-    predictions = data.predict(fitted, features.x[torch.from_numpy(data.test)], data.test)
+    started, data, balanced = time.perf_counter(), plan.data, plan.balanced(block)
+    if plan.choice is None:
+        rows, seeds, predictions, more = _strict(plan, inputs.features, block)
+    else:
+        found = adapt(plan.choice, data, inputs.adaptable, plan.budget, block, balanced)
+        rows, seeds, predictions, more = found.rows, found.seeds, found.predictions, found.attrs
     scores = {name: values[0] for name, values in predictions.scores().items()}
     attrs = {
         "n_train": [rows.shape[1]] * len(seeds),
         "classes_seen": [len(np.unique(data.labels[draw])) for draw in rows] if data.count else [],
         "seeds": seeds,
+        "class_weight": "balanced" if balanced else "none",
         "metrics": _summaries(scores, bootstrap(predictions, block.bootstrap, block.seed)),
-        "chosen_l2" if plan.probe in ("logistic", "ridge") else "chosen_k": fitted.chosen,
+        **more,
         "seconds": round(time.perf_counter() - started, 4),
         "status": "ok",
         "error": None,
@@ -137,11 +168,30 @@ def run_unit(plan: UnitPlan, features: RowFeatures, block: ProbeBlock) -> tuple[
     return attrs, {**{f"metrics/{name}": values for name, values in scores.items()}, **_arrays(predictions)}
 
 
+def _strict(
+    plan: UnitPlan, features: RowFeatures, block: ProbeBlock
+) -> tuple[NDArray[np.int64], list[int], Predictions, Attrs]:
+    """Draws, their seeds, predictions on test and further attributes of a probe that sees features alone."""
+    data, linear = plan.data, plan.probe in ("logistic", "ridge")
+    # The naive predictor is what one says without an encoder: it knows how often each class occurs.
+    budget = "all" if plan.probe == "majority" else plan.budget
+    rows, seeds = data.draws(budget, block.seed, block.seeds)
+    fitted = _fit(plan, features, rows, block)
+    predictions = data.predict(fitted, features.x[torch.from_numpy(data.test)], data.test)
+    columns = data.count or data.labels.shape[1]
+    more = {
+        "trainable_parameters": (features.x.shape[1] + 1) * columns if linear else 0,
+        "chosen_l2" if linear else "chosen_k": fitted.chosen,
+    }
+    return rows, seeds, predictions, more
+
+
 def _fit(plan: UnitPlan, features: RowFeatures, rows: NDArray[np.int64], block: ProbeBlock) -> Fitted:
     data = plan.data
     x = features.x[torch.from_numpy(rows)]
     y = torch.from_numpy(data.labels[rows])
-    shown = Shown(x, y, data.count, data.chooser(features.x[torch.from_numpy(data.val)]))
+    weights = balanced_weights(y, data.count) if plan.balanced(block) else None
+    shown = Shown(x, y, data.count, data.chooser(features.x[torch.from_numpy(data.val)]), weights)
     if plan.probe == "majority":
         return fit_majority(shown)
     if plan.probe == "knn":

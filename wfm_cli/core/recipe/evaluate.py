@@ -2,19 +2,60 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from wfm_cli.core.recipe.base import Recipe, Strict
+from wfm_cli.core.recipe.probes import ProbeChoice, ProbeKind, named
+
+Budget = Annotated[int, Field(ge=1)] | Literal["all"]
+
+
+class AdaptBlock(Strict):
+    """The one budget of every probe that is trained by gradient descent: AdamW, warm-up, half a cosine down to zero.
+
+    Validation looks `looks` times, evenly spaced, and keeps the weights that it likes best; test is scored once.
+    """
+
+    epochs: float = Field(30, gt=0)
+    """Passes over the labels of a draw."""
+    min_steps: int = Field(100, ge=1)
+    """Optimiser steps at least: with few labels an epoch is one step."""
+    batch_size: int = Field(64, ge=1)
+    """Samples per step."""
+    lr: tuple[Annotated[float, Field(gt=0)], ...] = Field((1e-3,), min_length=1)
+    """Peak learning rates; more than one are all tried, and validation chooses."""
+    weight_decay: float = Field(0.05, ge=0)
+    """On matrices alone."""
+    warmup: float = Field(0.1, ge=0, lt=1)
+    """Share of the steps in which the rate rises."""
+    clip: float = Field(1.0, gt=0)
+    """Largest norm of a gradient."""
+    looks: int = Field(10, ge=1)
+    """Looks at validation."""
+    seed: int = 0
+    """Added to the seed of the draw: starting weights, order of samples, dropout."""
+    seeds: int | None = Field(None, ge=1)
+    """Draws of each budget; those of the strict probes, or the first of them."""
+    labels: tuple[Budget, ...] | None = None
+    """Label budgets; those of the strict probes if left out."""
 
 
 class ProbeBlock(Strict):
-    """How a frozen encoder is measured."""
+    """How encoders are measured."""
 
-    kind: Literal["logistic", "ridge", "knn"] | None = None
+    kind: ProbeKind | None = None
     """Probe; by default the task's own (logistic regression for classes, ridge for values)."""
-    labels: tuple[Annotated[int, Field(ge=1)] | Literal["all"], ...] = Field((10, 50, 200, "all"), min_length=1)
+    probes: tuple[ProbeChoice, ...] = ()
+    """Several probes side by side, in place of `kind`: names, or mappings with settings such as `{kind: lora, rank: 8,
+    alpha: 16}`. Rows beside the encoders (baselines, untrained encoders) take those that need no change of weights."""
+    class_weight: Literal["balanced", "none"] | None = None
+    """Weight of the samples in the loss of logistic and trained probes: all classes weigh alike, or all samples; by
+    default `balanced` for tasks whose primary metric is a mean over classes."""
+    adapt: AdaptBlock = AdaptBlock()
+    """Budget of all probes that are trained by gradient descent."""
+    labels: tuple[Budget, ...] = Field((10, 50, 200, "all"), min_length=1)
     """Label budgets: so many training labels in all, drawn evenly over the classes. Validation labels do not count."""
     seeds: int = Field(5, ge=1)
     """Independent draws of each label budget."""
@@ -31,7 +72,18 @@ class ProbeBlock(Strict):
     bootstrap: int = Field(1000, ge=0)
     """Resamples of the test set for the interval over samples."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where encoders compute; probes always run on the CPU."""
+    """Where encoders compute and are adapted; strict probes always run on the CPU."""
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if self.kind and self.probes:
+            raise ValueError("kind and probes exclude each other: list every probe in probes")
+        return self
+
+    @property
+    def choices(self) -> tuple[ProbeChoice, ...]:
+        """Every probe asked for, each once."""
+        return tuple(dict.fromkeys(self.probes or (named(self.kind or "linear"),)))
 
 
 class ProbeRecipe(Recipe):
@@ -57,6 +109,8 @@ class EncoderRow(Strict):
     """A run, `random:RECIPE` or `baseline:NAME`; `@POOLING` may follow."""
     label: str = ""
     """Name in the table; the encoder's own by default."""
+    probes: tuple[ProbeChoice, ...] | None = None
+    """Probes of this row; those of the suite by default."""
 
 
 class BenchmarkRecipe(Recipe):

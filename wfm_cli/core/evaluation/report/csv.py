@@ -14,12 +14,13 @@ COLUMNS = (
     "key", "task", "task_version", "label", "role", "encoder", "pooling", "probe", "dim", "budget", "n_train", "n_val",
     "n_test", "split", "metric", "unit", "direction", "primary", "mean", "half_width_95", "boot_lo_95", "boot_hi_95",
     "seeds", "status", "error", "seconds", "encoder_digest", "data_digest", "protocol", "source",
+    "probe_kind", "class_weight", "trainable_parameters",
 )  # fmt: skip
 """Columns of the CSV, in order."""
 
 _COPIED = (
     "task", "task_version", "label", "role", "encoder", "pooling", "probe", "dim", "budget", "n_val", "n_test", "split",
-    "status", "error", "seconds", "encoder_digest", "data_digest",
+    "status", "error", "seconds", "encoder_digest", "data_digest", "probe_kind", "class_weight", "trainable_parameters",
 )  # fmt: skip
 
 

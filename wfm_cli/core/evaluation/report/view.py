@@ -75,7 +75,8 @@ def view(table: TaskTable) -> View:
         if (rows := table.section(role))
     ]
     if table.deltas:
-        lines = tuple(_delta_line(table, row) for row in table.section("encoder") if row.name in table.deltas)
+        compared = [row for row in table.section("encoder") if row.name in table.deltas]
+        lines = tuple(_delta_line(table, row, show_probe=len(probes) > 1) for row in compared)
         sections.append(Section("Gain over best untrained row", lines))
     beside = [p for p in table.published if _shared_budgets(table, p)]
     if beside:
@@ -177,9 +178,13 @@ def _cell(cell: Cell | None, metric: Metric) -> Text:
     return Text(value, remark=f"n={cell.seeds}" if cell.seeds < MIN_SEEDS else "", style=style)
 
 
-def _delta_line(table: TaskTable, row: Row) -> tuple[Text, ...]:
+def _delta_line(table: TaskTable, row: Row, *, show_probe: bool) -> tuple[Text, ...]:
     deltas = table.deltas[row.name]
-    return (Text(row.label), Text(""), *(_delta(deltas.get(budget), table.metric) for budget in table.budgets))
+    return (
+        Text(row.name if show_probe else row.label),
+        Text(""),
+        *(_delta(deltas.get(budget), table.metric) for budget in table.budgets),
+    )
 
 
 def _delta(delta: Delta | None, metric: Metric) -> Text:

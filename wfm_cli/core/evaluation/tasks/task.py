@@ -24,6 +24,8 @@ from wfm_cli.errors import InputError
 FOLDER = Path(__file__).parent
 RANDOM = "random"
 """Baseline name of the encoder under test with fresh weights."""
+MACRO = ("macro_f1", "pca")
+"""Metrics that are means over classes."""
 
 
 class Task(Strict):
@@ -69,6 +71,11 @@ class Task(Strict):
     def metric(self) -> Metric:
         """The primary metric."""
         return METRICS[self.primary]
+
+    @property
+    def over_classes(self) -> bool:
+        """Whether the primary metric is a mean over classes, rare ones counting as much as frequent ones."""
+        return self.primary in MACRO
 
 
 def load_task(name: str) -> Task:
