@@ -86,7 +86,7 @@ def test_published_masks_belong_to_masked_modelling(block: MaskBlock) -> None:
 
 def test_masked_modelling_hides_published_or_random_tokens() -> None:
     encoder = build_encoder(LWMModel(layers=1), (4, 4, 2))
-    with pytest.raises(RecipeError, match="masks.kind 'region': masked_modelling hides tokens of kind lwm or random"):
+    with pytest.raises(RecipeError, match="masked_modelling hides tokens of kind lwm or random"):
         MaskSampler(RegionMask(), encoder)
 
 
