@@ -25,6 +25,7 @@ BARE = "random, one permutation per image"
 
 Pair = tuple[np.ndarray, np.ndarray]
 Generators = Iterator[np.random.Generator]
+Tensors = Callable[[], tuple[torch.Tensor, torch.Tensor]]
 
 
 def one_generator() -> Generators:
@@ -99,7 +100,7 @@ def region_image(blocks: int, context: int) -> Callable[[np.random.Generator], P
     return draw
 
 
-def loop(draw: Callable[[np.random.Generator], Pair], generators: Callable[[], Generators]) -> Callable[[], object]:
+def loop(draw: Callable[[np.random.Generator], Pair], generators: Callable[[], Generators]) -> Tensors:
     """Image by image, then one tensor for the context and one for the target."""
 
     def call() -> tuple[torch.Tensor, torch.Tensor]:
@@ -131,7 +132,7 @@ def main() -> list[Row]:
         axes = ("antenna", "time") if block.kind == "antenna" else ("frequency", "time")
         sampler = build_sampler(block, axes, coords)
         want, got = loop(draw, one_generator)(), sampler(ids, 0, 0)
-        if [tuple(side.shape) for side in want] != [tuple(got.context.shape), tuple(got.target.shape)]:  # type: ignore[attr-defined]
+        if [tuple(side.shape) for side in want] != [tuple(got.context.shape), tuple(got.target.shape)]:
             raise RuntimeError(f"{name}: the loop draws other counts")
 
         def ours(sampler: Callable[..., object] = sampler) -> None:
