@@ -86,15 +86,16 @@ def _open(path: Path) -> h5py.File:
 
 
 def _frame(path: Path, file: h5py.File, name: str) -> NDArray[Any]:
+    values = np.empty(2 * LENGTH, np.float32)
     try:
-        values = np.asarray(file[name][()])
-    except (OSError, RuntimeError, KeyError, AttributeError, TypeError) as error:
+        data = h5py.h5d.open(file.id, name.encode())  # a quarter of the time of file[name]
+        if data.get_space().get_simple_extent_npoints() == values.size and data.dtype.kind == "f":
+            data.read(h5py.h5s.ALL, h5py.h5s.ALL, values.reshape(data.shape))
+            return values
+    except (OSError, RuntimeError, KeyError, TypeError, ValueError) as error:
         raise damaged(path, f"{name}: {error}") from None
-    if values.size != 2 * LENGTH or values.dtype.kind != "f":
-        raise InputError(
-            f"{path}: {name} is {values.dtype} {values.shape}, not {2 * LENGTH} floats", f"expected {LAYOUT}"
-        )
-    return values.reshape(-1)
+    words = f"{name} is {data.dtype} {data.shape}, not {2 * LENGTH} floats"
+    raise InputError(f"{path}: {words}", f"expected {LAYOUT}")
 
 
 def _key(path: Path, name: str) -> _Key:

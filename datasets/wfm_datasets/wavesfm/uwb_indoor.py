@@ -122,7 +122,7 @@ def _locations(index: int, path: Path) -> Iterator[_Location]:
         for channels in measured.values():
             for channel, repeats in channels.items():
                 copies[int(channel)] = max(copies.get(int(channel), 0), len(repeats))
-                lengths += [len(_response(path, entry)) for entry in repeats]
+                lengths += [len(_taps(path, entry)) for entry in repeats]
         if lengths:
             x, y, z = (float(value) for value in name.split("_"))
             yield _Location(index, start, stop, (x, y, z), frozenset(measured), copies, max(lengths))
@@ -155,13 +155,18 @@ def _parse(path: Path, start: int, stop: int) -> _Measurements:
     return dict(found)
 
 
+def _taps(path: Path, entry: Any) -> list[Any]:
+    taps = entry.get("cir") if isinstance(entry, dict) else None
+    if not isinstance(taps, list) or not taps:
+        raise damaged(path, "a measurement without a list of taps cir")
+    return taps
+
+
 def _response(path: Path, entry: Any) -> NDArray[np.complex64]:
+    taps = _taps(path, entry)
     try:
-        text = [str(value).replace("i", "j").replace(" ", "") for value in entry["cir"]]
-        values = np.array(text).astype(np.complex64) if text else np.zeros(0, np.complex64)
-    except (KeyError, TypeError, ValueError) as error:
+        values = np.array([complex(tap) for tap in taps]).astype(np.complex64)
+    except (TypeError, ValueError) as error:
         raise damaged(path, f"cir: {error}") from None
-    if not len(values):
-        raise damaged(path, "an empty cir")
     files.refuse_unfinite(path, "cir", values)
     return values
