@@ -12,6 +12,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from wfm_cli.core.models.blocks.images import Layout
 from wfm_cli.core.models.blocks.positions import Positions
 from wfm_cli.core.models.blocks.transformer import start
 from wfm_cli.core.models.tokens import TokenGrid
@@ -53,14 +54,14 @@ class WavesFMEncoder(PatchEncoder):
         length = block.patch if isinstance(block.patch, int) else block.patch[1]
         axes = block.axes if block.axes or dims else ("antenna", "time")
         cut = block.model_copy(update={"patch": (1, length), "axes": axes}) if iq else block
-        super().__init__(cut, sample_shape, dims, together=2 if iq else None)
-        self.prefix = 1
-        channels, rows, _ = self.layout.grid(sample_shape)
+        channels, rows, _ = Layout.of(sample_shape, dims, cut.input, cut.axes).grid(sample_shape)
         if iq and channels != 2:
             raise InputError(
                 f"model.stem: iq takes samples (antenna, time) of complex numbers, got shape {sample_shape}",
                 "set model.stem=vision",
             )
+        super().__init__(cut, sample_shape, dims, together=2 if iq else None)
+        self.prefix = 1
         antennas = block.antennas or rows
         self.block = block.model_copy(
             update={"input": self.layout.kind, "axes": self.layout.axes, "antennas": antennas}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -26,6 +26,8 @@ from wfm_cli.core.recipe.objectives import JepaBlock, JepaSigregBlock
 from wfm_cli.core.training.ema import follow, gap, momentum
 
 _DISTANCES = {"smooth_l1": F.smooth_l1_loss, "l1": F.l1_loss, "l2": F.mse_loss}
+_FLOOR = 1e-5
+"""Added to variances of targets."""
 
 
 @dataclass(frozen=True)
@@ -110,13 +112,14 @@ class LatentPrediction(Objective):
         """Both encoders and the predictor on one view."""
         shown = None if view.shown is None else view.shown.expand(grid.batch, -1)
         with torch.no_grad(), self._target_precision(grid.values.device.type):
-            hidden = self.teacher.encode(grid, shown)[:, self.teacher.prefix :].float()
+            # The level of a sample is no secret: were it part of the targets, to repeat it would be the easy way out.
+            hidden = self.teacher.encode(replace(grid, level_db=None), shown)
+            hidden = hidden[:, -(grid.count if shown is None else shown.shape[1]) :].float()
         whole = hidden
         if shown is not None:  # back to places of the whole grid
             whole = hidden.new_zeros(grid.batch, grid.count, hidden.shape[2])
             whole.scatter_(1, shown.unsqueeze(-1).expand_as(hidden), hidden)
-        if self.block.normalise_targets:
-            whole = F.layer_norm(whole, whole.shape[-1:])
+        whole = _normalise(whole, self.block.normalise_targets)
         seen = self.encoder.encode(grid, view.context)
         guess = self.predictor(seen, grid.coords, view.context, view.target).float()
         pooled = seen[:, self.encoder.prefix :].mean(1)
@@ -145,6 +148,16 @@ class LatentPrediction(Objective):
         return {
             f"{part}.{name}": value for part, module in parts.items() for name, value in module.state_dict().items()
         }
+
+
+def _normalise(targets: Tensor, how: str) -> Tensor:
+    """Targets (B, N, D) as the block's `normalise_targets` wants them."""
+    if how == "layer":
+        return F.layer_norm(targets, targets.shape[-1:])
+    if how == "batch":
+        centred = targets - targets.mean(0)
+        return centred * (centred.square().mean((0, 1)) + _FLOOR).rsqrt()
+    return targets
 
 
 class Jepa(LatentPrediction):

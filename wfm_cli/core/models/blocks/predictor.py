@@ -40,14 +40,14 @@ class Predictor(nn.Module):
     ) -> None:
         super().__init__()
         places = [int(coords[:, i].max()) + 1 for i, name in enumerate(axes) if name in NAMELESS]
-        self.enter = start(nn.Linear(source, width), 0.02)
+        self.enter = start(nn.Linear(source, width))
         self.token = nn.Parameter(torch.zeros(width))
         nn.init.trunc_normal_(self.token, std=0.02)
         # Several channels share a place of the grid: without a row of their own, their predictions would be equal.
         self.positions = Positions(axes, width, places[0] if places and places[0] > 1 else 0)
-        self.blocks = blocks(depth, width, heads, 4 * width, where)
+        self.blocks = blocks(depth, width, heads, 4 * width, where, None)
         self.norm = nn.LayerNorm(width, eps=EPSILON)
-        self.leave = start(nn.Linear(width, result), 0.02)
+        self.leave = start(nn.Linear(width, result))
 
     def forward(self, hidden: Tensor, coords: Tensor, context: Tensor, target: Tensor) -> Tensor:
         """Predict.
