@@ -104,6 +104,7 @@ def test_probe(name: str, canyon: Path, trained: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", recipes("benchmark"))
 def test_benchmark(name: str, canyon: Path, trained: Path, tmp_path: Path) -> None:
     overrides = [f"data={canyon}", "probe.labels=[10]", "probe.seeds=3", "probe.bootstrap=50", "tasks=[los, beam_16]"]
+    overrides += ["probe.adapt.epochs=1", "probe.adapt.min_steps=2", "probe.adapt.looks=1"]
     run = wfm.benchmark(name, tmp_path / "table.zarr", overrides=overrides, encoders=[f"{trained}@cls"])
     roles = {unit.attrs["role"] for unit in run.units()}
     assert {"encoder", "control", "baseline"} <= roles

@@ -117,7 +117,8 @@ def probe(
         labels: Label budgets, numbers or `all`.
         seeds: Independent draws of every budget.
         split: Split of the store; its default if left out.
-        probe: `logistic`, `ridge` or `knn`; by default the task's own.
+        probe: `linear`, `logistic`, `ridge`, `knn`, `attentive`, `finetune`, `lora`, `full` or `scratch`; by default
+            `linear`, the strict probe of the task.
         resume: Keep the finished units in `out` and do the others.
 
     Returns:

@@ -25,7 +25,8 @@ def probe(
     seeds: Annotated[int, typer.Option(min=1, help="Independent draws of every budget.")] = 5,
     split: Annotated[str | None, typer.Option(help="Split of the store; its default if left out.")] = None,
     kind: Annotated[
-        str | None, typer.Option("--probe", metavar="logistic|ridge|knn", help="Probe; by default the task's.")
+        str | None,
+        typer.Option("--probe", metavar="KIND", help="Probe, from linear and knn to lora and full; by default linear."),
     ] = None,
     resume: Resume = False,
     as_json: Json = False,
