@@ -81,7 +81,8 @@ class WavesFMBuilder:
 
     def rows(self, start: int, stop: int, state: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """The input array of samples [start, stop)."""
-        return {str(state["input"][0]): self.reader.rows(start, stop, state)}
+        with np.errstate(over="ignore"):  # what does not fit into float32 becomes infinite, which the writer refuses
+            return {str(state["input"][0]): self.reader.rows(start, stop, state)}
 
     def _splits(self, scan: Scan) -> dict[str, splits.Split]:
         """Every split in which no part is empty."""

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from wfm_cli.core.recipe.prepare import WavesFMSource
 from wfm_cli.errors import InputError
-from wfm_datasets.deepmimo.files import damaged
 from wfm_datasets.wavesfm import files, image
+from wfm_datasets.wavesfm.hdf5 import opened
 from wfm_datasets.wavesfm.scan import Scan, number, position
 
 LAYOUT = "dataset_SNR{10,20,50}_outdoor.mat (MATLAB v7.3): features (n, gNB, 16, 193), labels/position (n, 3)"
@@ -102,15 +102,10 @@ class PositionReader:
         return np.concatenate(made)
 
 
-def _open(path: Path) -> h5py.File:
+def _refuse_v5(path: Path) -> None:
     with path.open("rb") as stream:
-        head = stream.read(19)
-    if head == b"MATLAB 5.0 MAT-file":
-        raise InputError(f"{path}: is MATLAB v5, expected v7.3", "save it with -v7.3")
-    try:
-        return h5py.File(path, "r")
-    except (OSError, RuntimeError) as error:
-        raise damaged(path, error) from None
+        if stream.read(19) == b"MATLAB 5.0 MAT-file":
+            raise InputError(f"{path}: is MATLAB v5, expected v7.3", "save it with -v7.3")
 
 
 def _dataset(file: h5py.File, path: Path, name: str) -> h5py.Dataset:
@@ -133,7 +128,8 @@ def _look(path: Path) -> _File:
     snr = re.search(r"SNR(-?\d+)", path.name)
     if snr is None:
         raise InputError(f"{path}: its name says no SNR", f"expected {LAYOUT}")
-    with _open(path) as file:
+    _refuse_v5(path)
+    with opened(path) as file:
         features, where = _dataset(file, path, "features"), _dataset(file, path, "labels/position")
         shape = features.shape[::-1] if _reversed(features) else features.shape
         place_shape = where.shape[::-1] if _reversed(where) else where.shape
@@ -142,26 +138,18 @@ def _look(path: Path) -> _File:
                 f"{path}: features {features.dtype} {shape} and labels/position {place_shape} do not fit each other",
                 f"expected {LAYOUT}",
             )
-        place = np.asarray(_take(path, where), np.float64)
+        place = np.asarray(where[()], np.float64)
         place = place.T if _reversed(where) else place
     files.refuse_unfinite(path, "labels/position", place)
     return _File(path, shape[1:], place, float(snr[1]), "indoor" if "indoor" in path.name else "outdoor")
 
 
-def _take(path: Path, data: h5py.Dataset, key: Any = ()) -> NDArray[Any]:
-    try:
-        taken: NDArray[Any] = data[key]
-    except (OSError, RuntimeError) as error:
-        raise damaged(path, error) from None
-    return taken
-
-
 def _rows(path: Path, start: int, stop: int) -> NDArray[np.float32]:
-    with _open(path) as file:
+    with opened(path) as file:
         data = _dataset(file, path, "features")
         if _reversed(data):
-            values = _take(path, data, (..., slice(start, stop))).T
+            values = data[..., start:stop].T
         else:
-            values = _take(path, data, slice(start, stop))
+            values = data[start:stop]
     files.refuse_unfinite(path, f"features of samples {start} to {stop - 1}", values)
     return np.ascontiguousarray(values, np.float32)

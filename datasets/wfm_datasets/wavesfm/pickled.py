@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import pickletools
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,17 @@ _LARGE = 1 << 12
 """Strings beyond so many characters are data: their place is noted, not their content."""
 _OPCODES = {op.code: op for op in pickletools.opcodes}
 _NUMPY = ("numpy.core", "numpy._core")
-_MALFORMED = (LookupError, TypeError, ValueError, AttributeError, EOFError, OverflowError, SyntaxError, MemoryError)
+_MALFORMED = (
+    LookupError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    EOFError,
+    OverflowError,
+    SyntaxError,
+    MemoryError,
+    DeprecationWarning,
+)
 
 
 class _Refused(Exception):
@@ -93,7 +104,8 @@ def scan(path: Path) -> dict[Any, PickledArray]:
         InputError: damaged, not a dict, or it asks for anything but numeric arrays.
     """
     try:
-        with path.open("rb") as stream:
+        with path.open("rb") as stream, warnings.catch_warnings():
+            warnings.simplefilter("error", DeprecationWarning)  # escapes that no pickle has
             made = _Machine().run(stream)
     except _Refused as error:
         raise InputError(

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from wfm_cli.core.recipe.prepare import WavesFMSource
 from wfm_cli.errors import InputError
-from wfm_datasets.deepmimo.files import damaged
 from wfm_datasets.wavesfm import files
+from wfm_datasets.wavesfm.hdf5 import opened
 from wfm_datasets.wavesfm.rml import blocks
 from wfm_datasets.wavesfm.scan import Scan, iq, label, number
 
@@ -37,7 +37,7 @@ class RadComReader:
         if len(found) > 1:
             raise InputError(f"{found[1].path}: a second file", f"expected {LAYOUT}")
         path, record = found[0].path, found[0].record()
-        with _open(path) as file:
+        with opened(path) as file:
             keyed = sorted((_key(path, name), name) for name in file)
         if not keyed:
             raise InputError(f"{path}: holds no data set", f"expected {LAYOUT}")
@@ -70,7 +70,7 @@ class RadComReader:
         """See `Reader.rows`."""
         path = Path(str(state["file"][0]))
         values = np.empty((stop - start, 2 * LENGTH), np.float32)
-        with _open(path) as file:
+        with opened(path) as file:
             for row, name in enumerate(state["name"][start:stop]):
                 values[row] = _frame(path, file, str(name))
         files.refuse_unfinite(path, f"data set among rows {start} to {stop - 1}", values)
@@ -78,22 +78,12 @@ class RadComReader:
         return made[:, None]
 
 
-def _open(path: Path) -> h5py.File:
-    try:
-        return h5py.File(path, "r")
-    except (OSError, RuntimeError) as error:
-        raise damaged(path, error) from None
-
-
 def _frame(path: Path, file: h5py.File, name: str) -> NDArray[Any]:
     values = np.empty(2 * LENGTH, np.float32)
-    try:
-        data = h5py.h5d.open(file.id, name.encode())  # a quarter of the time of file[name]
-        if data.get_space().get_simple_extent_npoints() == values.size and data.dtype.kind == "f":
-            data.read(h5py.h5s.ALL, h5py.h5s.ALL, values.reshape(data.shape))
-            return values
-    except (OSError, RuntimeError, KeyError, TypeError, ValueError) as error:
-        raise damaged(path, f"{name}: {error}") from None
+    data = h5py.h5d.open(file.id, name.encode())  # half the time of file[name]
+    if data.get_space().get_simple_extent_npoints() == values.size and data.dtype.kind == "f":
+        data.read(h5py.h5s.ALL, h5py.h5s.ALL, values.reshape(data.shape))
+        return values
     words = f"{name} is {data.dtype} {data.shape}, not {2 * LENGTH} floats"
     raise InputError(f"{path}: {words}", f"expected {LAYOUT}")
 

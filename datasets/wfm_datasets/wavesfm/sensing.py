@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy.io
 from numpy.typing import NDArray
-from scipy.io.matlab import MatReadError
 
 from wfm_cli.core.recipe.prepare import WavesFMSource
 from wfm_cli.errors import InputError
-from wfm_datasets.deepmimo.files import damaged
 from wfm_datasets.wavesfm import files, image
+from wfm_datasets.wavesfm.mat5 import read_matrix, variables
 from wfm_datasets.wavesfm.scan import Column, Scan, label, number
 
 ACTIVITIES = ["box", "circle", "clean", "fall", "run", "walk"]
@@ -92,27 +89,16 @@ def _blocks(labels: NDArray[np.int64], official: NDArray[np.bool_]) -> NDArray[n
     return made
 
 
-def _read(path: Path, what: str) -> Any:
-    try:
-        if what == "list":
-            return scipy.io.whosmat(str(path))
-        return scipy.io.loadmat(str(path), variable_names=[VARIABLE])
-    except NotImplementedError:
-        raise InputError(f"{path}: is MATLAB v7.3, expected v5", "save it with -v7") from None
-    except (MatReadError, ValueError, TypeError, OSError, LookupError, EOFError, zlib.error, MemoryError) as error:
-        raise damaged(path, error) from None
-
-
 def _check(path: Path) -> None:
-    held = {name: shape for name, shape, _ in _read(path, "list")}
-    if held.get(VARIABLE) != SHAPE:
-        words = ", ".join(f"{name} {shape}" for name, shape in held.items()) or "nothing"
+    held = variables(path)
+    if VARIABLE not in held or held[VARIABLE].shape != SHAPE:
+        words = ", ".join(f"{name} {matrix.shape}" for name, matrix in held.items()) or "nothing"
         raise InputError(f"{path}: holds {words}, not {VARIABLE} {SHAPE}", f"expected {LAYOUT}")
 
 
 def _load(path: Path) -> NDArray[np.float32]:
-    values = np.asarray(_read(path, "values")[VARIABLE])
-    if values.dtype.kind not in "fiu":
-        raise InputError(f"{path}: {VARIABLE} holds {values.dtype}, not amplitudes", f"expected {LAYOUT}")
+    values = read_matrix(path, VARIABLE)
+    if values.shape != SHAPE:
+        raise InputError(f"{path}: {VARIABLE} has changed its shape to {values.shape}", f"expected {LAYOUT}")
     files.refuse_unfinite(path, VARIABLE, values)
     return values.astype(np.float32)

@@ -147,13 +147,15 @@ def _entry(path: Path, at: int, line: bytes) -> dict[str, Any]:
 
 def _response(path: Path, at: int, entry: Mapping[str, Any]) -> NDArray[np.complex64]:
     try:
-        real, imag = (np.asarray(entry[key], np.float32) for key in ("cir_real", "cir_imag"))
+        with np.errstate(over="ignore"):  # what does not fit becomes infinite and is refused
+            real, imag = (np.asarray(entry[key], np.float32) for key in ("cir_real", "cir_imag"))
     except (TypeError, ValueError) as error:
         raise damaged(path, f"line at byte {at}: {error}") from None
     if real.ndim != 1 or real.shape != imag.shape or not len(real):
         raise InputError(
             f"{path}: the line at byte {at} has cir_real {real.shape} and cir_imag {imag.shape}", f"expected {LAYOUT}"
         )
-    values: NDArray[np.complex64] = (real + 1j * imag).astype(np.complex64)
+    values = np.empty(len(real), np.complex64)
+    values.real, values.imag = real, imag
     files.refuse_unfinite(path, f"cir of the line at byte {at}", values)
     return values
