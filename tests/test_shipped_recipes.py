@@ -12,6 +12,7 @@ from tests.fakes.deepmimo import fake_rays, write_mat
 from wfm_cli.core.recipe.loading import load_recipe
 from wfm_cli.core.recipe.locate import shipped
 from wfm_cli.core.recipe.prepare import PrepareRecipe
+from wfm_cli.core.recipe.pretrain import PretrainRecipe
 from wfm_cli.core.store import parts
 from wfm_cli.core.store.run import Run
 from wfm_cli.core.store.verify import verify
@@ -83,12 +84,16 @@ def test_prepare(name: str, canyon: Path, tmp_path: Path, monkeypatch: pytest.Mo
 @pytest.mark.parametrize("name", recipes("pretrain"))
 def test_pretrain(name: str, canyon: Path, tmp_path: Path) -> None:
     out = tmp_path / "run.zarr"
-    summary = wfm.pretrain(name, out, overrides=[f"data.store={canyon}", "model.layers=1", *TRAIN])
+    overrides = [f"data.store={canyon}", "model.layers=1", *TRAIN]
+    if load_recipe(name, PretrainRecipe).data.array == "image":  # made for pictures of 224 x 224
+        overrides += ["data.array=channel", "model.patch=4"]
+    summary = wfm.pretrain(name, out, overrides=overrides)
     assert summary is not None
     run = Run.open(out)
     assert run.complete
-    assert run.unit("validation").array("nmse").shape == (16,)
-    assert wfm.embed(str(out), canyon, indices=range(4)).shape == (4, wfm.load_encoder(out).dim)
+    judged = "nmse_latent" if run.attrs["recipe"]["objective"]["kind"].startswith("jepa") else "nmse"
+    assert run.unit("validation").array(judged).shape == (16,)
+    assert wfm.embed(str(out), canyon, indices=range(4)).shape == (4, wfm.load_encoder(out).embedding_dim())
 
 
 @pytest.mark.parametrize("name", recipes("probe"))

@@ -17,9 +17,9 @@ from tests.core.training.toy import ToyObjective
 from wfm_cli.core.recipe.pretrain import TrainBlock
 from wfm_cli.core.training.batches import as_real, spread
 from wfm_cli.core.training.dist import Ranks, World, first_host, ranks_from
-from wfm_cli.core.training.ema import follow, momentum
+from wfm_cli.core.training.ema import follow, gap, momentum
 from wfm_cli.core.training.finish import verdict
-from wfm_cli.core.training.monitors import examine, rankme
+from wfm_cli.core.training.monitors import examine, knn_accuracy, mean_cosine, rankme
 from wfm_cli.core.training.optimiser import build_optimiser, parameter_groups
 from wfm_cli.core.training.precision import arithmetic, choose_threads, seed_step
 from wfm_cli.core.training.schedule import interval, learning_rate, total_steps
@@ -118,6 +118,45 @@ def test_monitors_alarm_on_collapse_alone() -> None:
     assert "constant" in (examine(healthy * 1e-4).alarm or "")
     assert "collapsed" in (examine(healthy * float("nan")).alarm or "")
     assert examine(torch.zeros(5, 4)).rankme >= 0  # no NaN, no error
+
+
+def test_alarms_name_the_likely_cause() -> None:
+    healthy = torch.randn(300, 40, generator=torch.Generator().manual_seed(0))
+    constant = 5 + 1e-5 * healthy
+    assert "jepa_sigreg" in (examine(constant, more={"ema_gap": 0.01}).alarm or "")
+    assert "left behind" in (examine(constant, more={"ema_gap": 0.9}).alarm or "")
+    assert "looks alike" in (examine(constant).alarm or "")
+    assert "not finite" in (examine(healthy * float("nan")).alarm or "")
+    assert "few directions" in (examine(healthy[:, :1] @ torch.ones(1, 40)).alarm or "")
+
+
+def test_cosine_and_neighbours_against_loops() -> None:
+    generator = torch.Generator().manual_seed(0)
+    points, labels = torch.randn(12, 3, generator=generator) + 0.3, torch.arange(12) % 3 * 7
+    cosines = torch.nn.functional.cosine_similarity(points[:, None], points[None], dim=-1)
+    pairs = [float(cosines[i, j]) for i in range(12) for j in range(12) if i != j]
+    assert mean_cosine(points) == pytest.approx(sum(pairs) / len(pairs), rel=1e-5)
+    right = 0
+    for i in range(12):
+        near = sorted((j for j in range(12) if j != i), key=lambda j: -float(cosines[i, j]))[:4]
+        votes = {int(c): sum(math.exp(float(cosines[i, j]) / 0.1) for j in near if labels[j] == c) for c in labels}
+        right += max(votes, key=lambda c: votes[c]) == int(labels[i])
+    assert knn_accuracy(points, labels, k=4) == pytest.approx(right / 12)
+    assert examine(points, labels).columns()["knn"] == knn_accuracy(points, labels)
+
+
+def test_the_gap_of_two_modules() -> None:
+    one, other = torch.nn.Linear(3, 2), torch.nn.Linear(3, 2)
+    vectors = [torch.cat([p.detach().flatten() for p in m.parameters()]) for m in (one, other)]
+    expected = float((vectors[0] - vectors[1]).norm() / vectors[0].norm())
+    assert gap(one, other) == pytest.approx(expected, rel=1e-5)
+    assert gap(one, one) == 0
+
+
+def test_verdict_pairs_every_reference_with_its_own_value() -> None:
+    table = {name: {"median": value} for name, value in (("nmse_latent", -3.0), ("nmse_latent_mean", -1.0))}
+    assert "2.00 dB better" in verdict(table, ("nmse_latent_mean",))
+    assert verdict({"other": {"median": 0.0}, "nmse_rank1": {"median": 0.0}}, ("nmse_rank1",)) == ""
 
 
 def test_complex_rows_become_real_ones_without_a_copy() -> None:

@@ -19,7 +19,7 @@ from wfm_cli.core.models.base import Encoder
 from wfm_cli.core.models.blocks.predictor import Predictor
 from wfm_cli.core.models.tokens import TokenGrid
 from wfm_cli.core.objectives.base import LossParts, Objective, StepKey
-from wfm_cli.core.objectives.sigreg import directions, sigreg
+from wfm_cli.core.objectives.sigreg import all_sum, directions, sigreg
 from wfm_cli.core.objectives.views import View, Views, gather
 from wfm_cli.core.recipe.masks import AnyMask
 from wfm_cli.core.recipe.objectives import JepaBlock, JepaSigregBlock
@@ -115,11 +115,11 @@ class LatentPrediction(Objective):
             # The level of a sample is no secret: were it part of the targets, to repeat it would be the easy way out.
             hidden = self.teacher.encode(replace(grid, level_db=None), shown)
             hidden = hidden[:, -(grid.count if shown is None else shown.shape[1]) :].float()
+        hidden = _normalise(hidden, self.block.normalise_targets, self.training)
         whole = hidden
         if shown is not None:  # back to places of the whole grid
             whole = hidden.new_zeros(grid.batch, grid.count, hidden.shape[2])
             whole.scatter_(1, shown.unsqueeze(-1).expand_as(hidden), hidden)
-        whole = _normalise(whole, self.block.normalise_targets)
         seen = self.encoder.encode(grid, view.context)
         guess = self.predictor(seen, grid.coords, view.context, view.target).float()
         pooled = seen[:, self.encoder.prefix :].mean(1)
@@ -150,13 +150,16 @@ class LatentPrediction(Objective):
         }
 
 
-def _normalise(targets: Tensor, how: str) -> Tensor:
-    """Targets (B, N, D) as the block's `normalise_targets` wants them."""
+def _normalise(targets: Tensor, how: str, together: bool) -> Tensor:
+    """Targets (B, N, D) as the block's `normalise_targets` wants them; `together` counts the samples of all ranks."""
     if how == "layer":
         return F.layer_norm(targets, targets.shape[-1:])
     if how == "batch":
-        centred = targets - targets.mean(0)
-        return centred * (centred.square().mean((0, 1)) + _FLOOR).rsqrt()
+        count = targets.new_tensor(float(len(targets)))
+        mean = all_sum(targets.sum(0), together) / (samples := all_sum(count, together))
+        centred = targets - mean
+        variance = all_sum(centred.square().mean(1).sum(0), together) / samples
+        return centred * (variance + _FLOOR).rsqrt()
     return targets
 
 

@@ -38,7 +38,7 @@ def sigreg(embeddings: Tensor, directions: Tensor) -> Tensor:
     count = sums.new_tensor([float(len(embeddings))])
     if dist.is_available() and dist.is_initialized():
         sums = cast(Tensor, cast(Any, _AllSum).apply(sums))
-        dist.all_reduce(count)
+        count = all_sum(count)
     real, imaginary = (sums / count).unbind(0)
     error = (real - normal).square() + imaginary.square()
     return count.squeeze(0) * (error * (weights * normal)).sum(-1).mean()
@@ -57,15 +57,18 @@ class _AllSum(torch.autograd.Function):
 
     @staticmethod
     def forward(_: Any, value: Tensor) -> Tensor:
-        return _summed(value)
+        return all_sum(value)
 
     @staticmethod
     def backward(_: Any, gradient: Tensor) -> Tensor:
-        return _summed(gradient)
+        return all_sum(gradient)
 
 
-def _summed(value: Tensor) -> Tensor:
-    """A new tensor with the sum over ranks."""
+def all_sum(value: Tensor, together: bool = True) -> Tensor:
+    """A new tensor with the sum over ranks, without gradient; `value` itself unless `together`, or where there is one
+    process."""
+    if not (together and dist.is_available() and dist.is_initialized()):
+        return value
     total = value.clone()
     dist.all_reduce(total)
     return total

@@ -48,7 +48,7 @@ class JepaBlock(Strict):
     normalise_targets: Literal["layer", "batch", "none"] = "layer"
     """`layer`: every target vector has mean zero and deviation one; `batch`: every feature has mean zero over the
     samples at each place of the grid and deviation one over all, so that what all samples share is no target and a
-    constant cannot be one (small trainings collapse otherwise; statistics are those of a micro-batch of one device)."""
+    constant cannot be one (small trainings collapse otherwise; statistics of a micro-batch on all devices)."""
     momentum: tuple[float, float] = (0.996, 1.0)
     """Share of itself that the target encoder keeps at each step, at the start and at the end."""
     momentum_shape: Literal["linear", "cosine"] = "linear"
@@ -69,7 +69,7 @@ class JepaSigregBlock(Strict):
     normalise_targets: Literal["layer", "batch", "none"] = "layer"
     """`layer`: every target vector has mean zero and deviation one; `batch`: every feature has mean zero over the
     samples at each place of the grid and deviation one over all, so that what all samples share is no target and a
-    constant cannot be one (small trainings collapse otherwise; statistics are those of a micro-batch of one device)."""
+    constant cannot be one (small trainings collapse otherwise; statistics of a micro-batch on all devices)."""
     weight: float = Field(0.02, gt=0, lt=1)
     """Weight of SIGReg; the prediction has the rest."""
     directions: int = Field(256, ge=1)

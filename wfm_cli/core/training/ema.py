@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -31,12 +30,13 @@ def follow(target: nn.Module, source: nn.Module, rate: float) -> None:
 @torch.no_grad()
 def gap(target: nn.Module, source: nn.Module) -> float:
     """Distance of the parameters of two modules over the length of those of `target`; weights may be sharded."""
-    kept: list[Tensor] = list(target.parameters())
-    new: list[Tensor] = list(source.parameters())
-    distance = torch._foreach_norm(torch._foreach_sub(kept, new))
-    return _length(distance) / max(_length(torch._foreach_norm(kept)), 1e-30)
+    pairs = zip(target.parameters(), source.parameters(), strict=True)
+    whole = [(_whole(kept), _whole(new)) for kept, new in pairs]
+    distance = sum(float((kept - new).square().sum()) for kept, new in whole)
+    return math.sqrt(distance / max(sum(float(kept.square().sum()) for kept, _ in whole), 1e-30))
 
 
-def _length(norms: Sequence[Tensor]) -> float:
-    """Norm of a vector from the norms of its parts."""
-    return math.sqrt(sum(float(norm.full_tensor() if hasattr(norm, "full_tensor") else norm) ** 2 for norm in norms))
+def _whole(weight: Tensor) -> Tensor:
+    """The full tensor behind a sharded one."""
+    full: Tensor = weight.full_tensor() if hasattr(weight, "full_tensor") else weight
+    return full

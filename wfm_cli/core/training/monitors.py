@@ -10,8 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 CHUNK = 8192
-LOW_RANK = 0.05
-"""Share of the largest possible RankMe below which a representation counts as collapsed."""
+LOW_RANK = 0.02
+"""Share of the largest possible RankMe below which a representation counts as collapsed, but at least `ONE_RANK`.
+Fresh encoders of channels start at some five per cent, as the mean of all embeddings is the largest direction."""
+ONE_RANK = 2.0
 LOW_STD = 1e-3
 """Mean standard deviation of a feature below which a representation counts as constant."""
 HIGH_COSINE = 0.999
@@ -43,7 +45,7 @@ class Health:
     @property
     def alarm(self) -> str | None:
         """What is wrong and its likely cause, in one sentence; None when nothing is."""
-        if not self.rankme >= LOW_RANK * min(self.rows, self.dim):  # NaN alarms as well
+        if not self.rankme >= max(ONE_RANK, LOW_RANK * min(self.rows, self.dim)):  # NaN alarms as well
             return (
                 f"the representation has collapsed: RankMe {self.rankme:.2f} of {min(self.rows, self.dim)} "
                 f"({self.rows} embeddings of {self.dim}); likely cause: {self._cause()}"
