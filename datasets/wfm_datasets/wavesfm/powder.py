@@ -77,7 +77,7 @@ class PowderReader:
             groups={"recording": file},
             held_out={"day": day == day.max()} if len(np.unique(day)) > 1 else {},
             default="day",
-            attrs={"groups": "day: the last day is the test set; recording: whole files, of days that training has seen"},
+            attrs={"groups": "day: the last day is the test set; recording: whole files, days mixed"},
             state={"file": files.names(found), "first": first},
         )  # fmt: skip
 
