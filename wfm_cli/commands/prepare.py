@@ -8,11 +8,11 @@ from typing import Annotated, Any
 import typer
 
 from wfm_cli.commands import prepare_wavesfm
+from wfm_cli.commands.building import Workers, build, print_store
 from wfm_cli.commands.common import Json, Out, Set, note, parse_part, print_json
 
 app = typer.Typer(help="Build a data set: one chunked Zarr store.", no_args_is_help=True)
 
-Workers = Annotated[int, typer.Option("--workers", min=1, help="Processes that build parts at the same time.")]
 StorePath = Annotated[Path, typer.Argument(metavar="STORE", help="Store under construction, or finished.")]
 RecipeFile = Annotated[str, typer.Argument(metavar="RECIPE", help="Recipe file or name of a shipped one.")]
 
@@ -115,25 +115,6 @@ def run(recipe: RecipeFile, out: Out, workers: Workers = 1, overrides: Set = Non
     build(load_recipe(recipe, PrepareRecipe, overrides or ()), out, workers, as_json)
 
 
-def build(recipe: Any, out: Path, workers: int, as_json: bool) -> None:
-    """Build a store from a checked recipe and show it."""
-    from wfm_cli.core.store import parts
-
-    parts.run(recipe, out, workers=workers)
-    _print_store(out, as_json)
-
-
-def _print_store(out: Path, as_json: bool) -> None:
-    from wfm_cli.core import inspect
-
-    if as_json:
-        print_json(inspect.describe(out))
-    else:
-        from wfm_cli.commands.common import print_rich
-
-        print_rich(inspect.render(out))
-
-
 @app.command()
 def init(recipe: RecipeFile, out: Out, overrides: Set = None, as_json: Json = False) -> None:
     """Plan a build: make the empty store and say how many parts there are.
@@ -176,7 +157,7 @@ def finalise(store: StorePath, as_json: Json = False) -> None:
     from wfm_cli.core.store import parts
 
     parts.finalise(store)
-    _print_store(store, as_json)
+    print_store(store, as_json)
 
 
 @app.command()

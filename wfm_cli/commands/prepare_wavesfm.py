@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from wfm_cli.commands.building import Workers, build
 from wfm_cli.commands.common import Json, Out, Set
 
 
@@ -31,7 +32,7 @@ def wavesfm(
     ] = None,
     size: Annotated[int, typer.Option(min=0, help="Edge of image-like samples; 0 keeps their own grid.")] = 224,
     normalise: Annotated[str, typer.Option(metavar="file|wavesfm", help="Scale of the samples.")] = "file",
-    workers: Annotated[int, typer.Option("--workers", min=1, help="Processes that build parts at the same time.")] = 1,
+    workers: Workers = 1,
     overrides: Set = None,
     as_json: Json = False,
 ) -> None:
@@ -45,7 +46,6 @@ def wavesfm(
 
     wfm prepare wavesfm rfp powder/ --split published --out powder.zarr --workers 2
     """
-    from wfm_cli.commands.prepare import build
     from wfm_cli.core.recipe.loading import check
     from wfm_cli.core.recipe.prepare import PrepareRecipe
     from wfm_cli.core.recipe.yaml_source import Loc, Source, apply_override
