@@ -80,6 +80,6 @@ def test_rows_of_several_probes_are_told_apart() -> None:
     ]
     (line,) = findings(rows)
     assert line == (
-        "LoS/NLoS, 10 labels: untrained, scratch (labels alone) is ahead of 2 of 3 rows with an encoder (the best of them "
-        "is CLS, lora r8 a16): macro F1 90.0 ± 1.0 % against 75.0 ± 1.0 %."
+        "LoS/NLoS, 10 labels: untrained, scratch (labels alone) is ahead of 2 of 3 rows with an encoder (the best of "
+        "them is CLS, lora r8 a16): macro F1 90.0 ± 1.0 % against 75.0 ± 1.0 %."
     )
