@@ -85,7 +85,7 @@ def test_prepare(name: str, canyon: Path, tmp_path: Path, monkeypatch: pytest.Mo
 def test_pretrain(name: str, canyon: Path, tmp_path: Path) -> None:
     out = tmp_path / "run.zarr"
     overrides = [f"data.store={canyon}", "model.layers=1", *TRAIN]
-    if load_recipe(name, PretrainRecipe).data.array == "image":  # made for pictures of 224 x 224
+    if load_recipe(name, PretrainRecipe).data.array == "spectrogram":  # made for pictures of 224 x 224
         overrides += ["data.array=channel", "model.patch=4"]
     summary = wfm.pretrain(name, out, overrides=overrides)
     assert summary is not None
