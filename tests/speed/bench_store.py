@@ -1,6 +1,6 @@
 """Stores: shuffled rows against a NumPy memmap and zarr's orthogonal indexing, writing against zarr-python.
 
-Size of the written array: `WFM_SPEED_MIB` (default 512), or `python tests/speed/bench_store.py 2048`.
+Size of the written array: `WFM_SPEED_MIB` (default 2048), or `python tests/speed/bench_store.py 512`.
 """
 
 from __future__ import annotations
@@ -200,7 +200,7 @@ def writing(folder: Path, spec: ArraySpec, mib: int) -> list[Row]:
 
 def main(mib: int | None = None) -> list[Row]:
     """All rows of this benchmark."""
-    mib = mib or int(os.environ.get("WFM_SPEED_MIB", "512"))
+    mib = mib or int(os.environ.get("WFM_SPEED_MIB", "2048"))
     rows: list[Row] = []
     for spec in (CHANNEL, PICTURE):
         with tempfile.TemporaryDirectory(prefix="wfm_speed_") as folder:

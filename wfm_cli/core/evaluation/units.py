@@ -65,7 +65,7 @@ class UnitPlan:
         """Whether all classes weigh alike in the loss of the probe."""
         if not self.data.count or (self.choice is None and self.probe != "logistic"):
             return False
-        return block.class_weight == "balanced" or (block.class_weight is None and self.data.task.over_classes)
+        return block.class_weight == "balanced" or (block.class_weight is None and self.data.count == 2)
 
     def attrs(self, common: Mapping[str, Any]) -> Attrs:
         """What is known before the work begins."""

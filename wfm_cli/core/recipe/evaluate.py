@@ -52,7 +52,7 @@ class ProbeBlock(Strict):
     alpha: 16}`. Rows beside the encoders (baselines, untrained encoders) take those that need no change of weights."""
     class_weight: Literal["balanced", "none"] | None = None
     """Weight of the samples in the loss of logistic and trained probes: all classes weigh alike, or all samples; by
-    default `balanced` for tasks whose primary metric is a mean over classes."""
+    default `balanced` for two classes, `none` for more, whose rarest would outweigh everything else."""
     adapt: AdaptBlock = AdaptBlock()
     """Budget of all probes that are trained by gradient descent."""
     labels: tuple[Budget, ...] = Field((10, 50, 200, "all"), min_length=1)

@@ -72,11 +72,6 @@ class Task(Strict):
         """The primary metric."""
         return METRICS[self.primary]
 
-    @property
-    def over_classes(self) -> bool:
-        """Whether the primary metric is a mean over classes, rare ones counting as much as frequent ones."""
-        return self.primary in MACRO
-
 
 def load_task(name: str) -> Task:
     """A task by name, or from a YAML file of the user's.
