@@ -24,8 +24,6 @@ from wfm_cli.errors import InputError
 FOLDER = Path(__file__).parent
 RANDOM = "random"
 """Baseline name of the encoder under test with fresh weights."""
-MACRO = ("macro_f1", "pca")
-"""Metrics that are means over classes."""
 
 
 class Task(Strict):
