@@ -1,0 +1,1 @@
+"""Complex baseband recordings: finding them, reading them, and saying what was found."""
