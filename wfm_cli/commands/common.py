@@ -38,6 +38,31 @@ def note(message: str) -> None:
     print(message, file=sys.stderr, flush=True)
 
 
+def si_number(text: str) -> float:
+    """Parse a frequency or rate with an optional SI suffix and unit: `2.4M`, `433.92 MHz`, `48k`, `20e6`, `2.4MS/s`.
+
+    Returns:
+        The number in Hz or samples per second; finite and not negative.
+
+    Raises:
+        InputError: It is something else.
+    """
+    import re
+
+    from wfm_cli.errors import InputError
+
+    hint = "a number with k, M or G behind it, for example 2.4M, 433.92MHz or 20e6"
+    match = re.fullmatch(
+        r"\s*(\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?)\s*([kKMG]?)(?i:hz|s/s|sps)?\s*", text, re.ASCII
+    )
+    if match is None:
+        raise InputError(f"{text!r} is no frequency or rate", hint)
+    value = float(match[1]) * {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9}[match[2]]
+    if value == float("inf"):
+        raise InputError(f"{text!r} is no frequency or rate: not finite", hint)
+    return value
+
+
 def parse_part(text: str) -> tuple[int, int]:
     """Parse `i/n` with 1 <= i <= n.
 
