@@ -59,7 +59,7 @@ def lay_out(recipe: PrepareRecipe, plan: BuildPlan, out: Path) -> None:
             write_json(fresh / folder / "zarr.json", group_metadata({}))
         for spec in specs:
             (fresh / spec.name).mkdir()
-            write_json(fresh / spec.name / "zarr.json", array_metadata(spec, stored.samples, stored.grid(spec)))
+            write_json(fresh / spec.name / "zarr.json", array_metadata(spec, stored.length(spec), stored.grid(spec)))
         stored = stored.with_records({spec.name: _write_column(fresh, stored, spec, v) for spec, v in plan.columns})
         for name, values in plan.state.items():
             _save_state(fresh / BUILD / "state" / f"{name}.npy", values)
@@ -81,8 +81,8 @@ def _save_state(path: Path, values: np.ndarray[Any, Any]) -> None:
 
 
 def _write_column(out: Path, plan: StoredPlan, spec: ArraySpec, values: np.ndarray[Any, Any]) -> list[JSON]:
-    cut = plan.grid(spec)
-    ranges = [cut.rows(shard, plan.samples) for shard in range(cut.shards(plan.samples))]
+    cut, length = plan.grid(spec), plan.length(spec)
+    ranges = [cut.rows(shard, length) for shard in range(cut.shards(length))]
     return [
         write_shard(out / spec.name, shard, values[start:stop], spec, cut).to_json()
         for shard, (start, stop) in enumerate(ranges)

@@ -40,7 +40,8 @@ class BuildPlan:
     arrays: tuple[ArraySpec, ...]
     """Arrays that `Builder.rows` makes part by part."""
     columns: tuple[tuple[ArraySpec, np.ndarray[Any, Any]], ...] = ()
-    """Small arrays known whole now, with their values (samples, *shape): splits, metadata, labels."""
+    """Small arrays known whole now, with their values (samples, *shape): splits, metadata, labels. Tables, whose first
+    axis is not `sample`, have a length of their own."""
     sources: tuple[Mapping[str, JSON], ...] = ()
     """The input files: path, bytes, sha256 ..."""
     attrs: Mapping[str, JSON] = field(default_factory=dict)
@@ -56,8 +57,10 @@ class BuildPlan:
         names = [spec.name for spec in self.arrays] + [spec.name for spec, _ in self.columns]
         if len(set(names)) < len(names):
             raise ValueError(f"array names are not unique: {names}")
+        if any(spec.is_table for spec in self.arrays):
+            raise ValueError("arrays made by rows() have one row per sample; tables belong to columns")
         for spec, values in self.columns:
-            check_rows(spec, values, self.samples)
+            check_rows(spec, values, max(1, len(values)) if spec.is_table else self.samples)
 
 
 class Builder(Protocol):

@@ -83,7 +83,7 @@ def complete(out: Path, plan: StoredPlan, markers: Sequence[Path]) -> None:
     write_json(out / PROVENANCE / "zarr.json", group_metadata({"wfm": kept}))
     finished = {
         "arrays": [spec.name for spec in (*plan.arrays, *plan.columns)],
-        "bytes": plan.samples * sum(spec.row_bytes for spec in (*plan.arrays, *plan.columns)),
+        "bytes": plan.bytes,
         "recipe": dict(plan.recipe),
         "data_sha256": data_digest(plan, records),
         "sources": list(plan.sources),
@@ -108,7 +108,7 @@ def data_digest(plan: StoredPlan, records: Mapping[str, Sequence[Mapping[str, JS
     digest = hashlib.sha256()
     for spec in (*plan.arrays, *plan.columns):
         sums = [record["crc32c"] for record in records[spec.name]]
-        digest.update(canonical([spec.name, spec.dtype, plan.samples, list(spec.shape), sums]))
+        digest.update(canonical([spec.name, spec.dtype, plan.length(spec), list(spec.shape), sums]))
     return digest.hexdigest()
 
 

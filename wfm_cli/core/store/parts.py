@@ -96,8 +96,7 @@ def status(out: Path) -> Status:
         return Status(wfm["samples"], wfm["parts"], wfm["parts"], (), True, wfm["bytes"])
     plan = read_plan(out)
     missing = tuple(number for number in range(plan.parts) if not marker(out, number).exists())
-    size = plan.samples * sum(spec.row_bytes for spec in (*plan.arrays, *plan.columns))
-    return Status(plan.samples, plan.parts, plan.parts - len(missing), missing, False, size)
+    return Status(plan.samples, plan.parts, plan.parts - len(missing), missing, False, plan.bytes)
 
 
 def finalise(out: Path) -> None:

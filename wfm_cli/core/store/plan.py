@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import platform
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,8 @@ class StoredPlan:
     versions: Mapping[str, str]
     records: Mapping[str, list[JSON]]
     """Checksums and statistics of the columns' shards, known since they were written."""
+    lengths: Mapping[str, int] = field(default_factory=dict)
+    """Rows of the tables."""
 
     @property
     def parts(self) -> int:
@@ -69,12 +71,21 @@ class StoredPlan:
         start = part * self.rows_per_part
         return start, min(start + self.rows_per_part, self.samples)
 
+    @property
+    def bytes(self) -> int:
+        """Bytes of all arrays, before compression."""
+        return sum(self.length(spec) * spec.row_bytes for spec in (*self.arrays, *self.columns))
+
+    def length(self, spec: ArraySpec) -> int:
+        """Rows of an array: the samples, or a table's own."""
+        return self.lengths.get(spec.name, self.samples)
+
     def grid(self, spec: ArraySpec) -> Grid:
         """How the rows of an array are cut."""
         layout = self.recipe["layout"]
         rows = self.rows_per_part
         if all(spec.name != made.name for made in self.arrays):
-            rows = rows_per_shard([spec], self.samples, layout["shard_mib"], layout["chunk_mib"])
+            rows = rows_per_shard([spec], self.length(spec), layout["shard_mib"], layout["chunk_mib"])
         return grid(spec, rows, layout["chunk_mib"], layout["compression"])
 
     @property
@@ -90,6 +101,7 @@ class StoredPlan:
             "sources": [dict(source) for source in self.sources],
             "attrs": dict(self.attrs),
             "recipe": {key: value for key, value in self.recipe.items() if key not in _NOT_DATA},
+            **({"lengths": dict(self.lengths)} if self.lengths else {}),
         }
 
     @property
@@ -135,6 +147,7 @@ def make_plan(recipe: PrepareRecipe, plan: BuildPlan) -> StoredPlan:
         recipe=resolved,
         versions={"wfm": __version__, "python": platform.python_version(), "numpy": np.__version__},
         records={},
+        lengths={spec.name: len(values) for spec, values in plan.columns if spec.is_table},
     )
 
 

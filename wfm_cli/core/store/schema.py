@@ -30,6 +30,9 @@ DTYPES: Mapping[str, np.dtype[Any]] = {
 }
 """Zarr's name of every data type that a store may hold, and its little-endian NumPy type."""
 
+ROWS = ("sample", "window")
+"""Names of the first axis."""
+
 ABSENT = 2**64 - 1
 """Offset and length of an inner chunk that its shard does not hold."""
 
@@ -51,7 +54,8 @@ class ArraySpec:
     shape: tuple[int, ...]
     """Shape of one row, without the sample axis; `()` for a column of scalars."""
     dims: tuple[str, ...]
-    """Name of every axis; the first is `sample`."""
+    """Name of every axis. The first is `sample`, or `window` in a table that has as many rows as it needs, such as the
+    index (`window`, `step`) of windows into the samples."""
     units: str
     """Unit of the values (`m`, `dB`, `1` for plain numbers)."""
     description: str
@@ -64,12 +68,17 @@ class ArraySpec:
             raise ValueError(f"array name {self.name!r}: use lower-case words joined by / or _")
         if self.dtype not in DTYPES:
             raise ValueError(f"array {self.name}: dtype {self.dtype!r} is none of {', '.join(DTYPES)}")
-        if len(self.dims) != len(self.shape) + 1 or self.dims[0] != "sample":
+        if len(self.dims) != len(self.shape) + 1 or self.dims[0] not in ROWS:
             raise ValueError(
-                f"array {self.name}: dims {self.dims} must be 'sample' and one name for each of {self.shape}"
+                f"array {self.name}: dims {self.dims} must be one of {ROWS} and one name for each of {self.shape}"
             )
         if any(size < 1 for size in self.shape):
             raise ValueError(f"array {self.name}: shape {self.shape} has an empty axis")
+
+    @property
+    def is_table(self) -> bool:
+        """Whether the rows are not the samples."""
+        return self.dims[0] != "sample"
 
     @property
     def row_bytes(self) -> int:

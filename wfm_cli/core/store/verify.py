@@ -59,7 +59,7 @@ def verify(out: Path, progress: bool = False) -> VerifyReport:
     problems = [*_metadata_problems(out, plan), *_attribute_problems(out, wfm, plan, records)]
     size = 0
     for spec, shard in show_progress(work, total=len(work), unit="shard", label="verify", enabled=progress):
-        start, stop = plan.grid(spec).rows(shard, plan.samples)
+        start, stop = plan.grid(spec).rows(shard, plan.length(spec))
         size += (stop - start) * spec.row_bytes
         record = ShardRecord.from_json(records[spec.name][shard])
         problems += _shard_problems(out / spec.name, shard, spec, plan, record)
@@ -79,7 +79,7 @@ def _metadata_problems(out: Path, plan: StoredPlan) -> Iterator[str]:
     for spec in (*plan.arrays, *plan.columns):
         path = out / spec.name / "zarr.json"
         try:
-            same = read_json(path) == array_metadata(spec, plan.samples, plan.grid(spec))
+            same = read_json(path) == array_metadata(spec, plan.length(spec), plan.grid(spec))
         except StoreError as error:
             yield error.message
             continue
@@ -107,7 +107,7 @@ def _close(left: Mapping[str, JSON], right: Mapping[str, JSON]) -> bool:
 
 def _shard_problems(folder: Path, shard: int, spec: ArraySpec, plan: StoredPlan, record: ShardRecord) -> Iterator[str]:
     path, cut = folder / shard_name(shard, len(spec.dims)), plan.grid(spec)
-    first, stop = cut.rows(shard, plan.samples)
+    first, stop = cut.rows(shard, plan.length(spec))
     moments = Moments()
     try:
         for number, chunk in enumerate(_chunks(path, folder, shard, cut)):
