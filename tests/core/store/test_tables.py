@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.fakes.stores import BUILDERS, FakeBuilder, fake_recipe
-from wfm_cli.core.store import ArraySpec, BuildPlan, finalise, init, load, open_store, verify
+from tests.fakes.stores import FakeBuilder, fake_recipe
+from wfm_cli.core.store import BUILDERS, ArraySpec, BuildPlan, finalise, init, load, open_store, verify
 
 WINDOWS, STEPS = 301, 4
 INDEX = np.arange(WINDOWS * STEPS, dtype=np.int32).reshape(WINDOWS, STEPS) % 40
@@ -41,7 +41,7 @@ def test_a_table_keeps_its_own_length(tmp_path: Any, windowed: None) -> None:
     assert np.array_equal(store.rows("windows/index").take(np.array([300, 0, 7])), INDEX[[300, 0, 7]])
     assert store.spec("windows/index").dims == ("window", "step")
     assert store.read("channel").shape[0] == 40
-    assert list(store.attrs["splits"]["available"]) == ["random"]
+    assert list(store.attrs["splits"]["available"]) == ["random", "spatial"]
     tables = WINDOWS * (4 * STEPS + 1)
     rows = sum(store.spec(name).row_bytes for name in store.names if not store.spec(name).is_table)
     assert store.bytes == begun.bytes == 40 * rows + tables
