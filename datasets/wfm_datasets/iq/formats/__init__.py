@@ -1,0 +1,10 @@
+"""The formats that are read, one module each.
+
+A module has `recognise(path, head)` (head: the first 8 KiB), `recordings(path, options)` and, where files come in
+pairs, `belongs(path)`: whether a file is the companion of another one.
+"""
+
+FORMATS: tuple[str, ...] = (
+    "raw",
+)  # fmt: skip
+"""Modules in the order in which they are asked: the most certain signs first, files without a header last."""
