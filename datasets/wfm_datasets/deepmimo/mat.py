@@ -42,7 +42,7 @@ class _Piece:
     bs_position_m: NDArray[np.float32]
 
 
-def read_mat(folder: SourceFolder, bs: int) -> Scenario:
+def read_mat(folder: SourceFolder, bs: int, arrivals: bool = False) -> Scenario:
     """Read base station `bs` of a v2/v3 folder.
 
     Raises:
@@ -79,6 +79,7 @@ def read_mat(folder: SourceFolder, bs: int) -> Scenario:
         position_m=np.concatenate([piece.position_m for piece in pieces]),
         bs_position_m=pieces[0].bs_position_m,
         sources=tuple(sources),
+        arrival_deg=np.stack([field["aoa_az"], field["aoa_el"]], axis=2) if arrivals else None,
     )
 
 

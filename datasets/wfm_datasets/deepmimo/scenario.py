@@ -40,6 +40,8 @@ class Scenario:
     """Position of the base station (3,), metres."""
     sources: tuple[Mapping[str, Any], ...]
     """Records of the files that were read."""
+    arrival_deg: NDArray[np.float32] | None = None
+    """Azimuth and zenith angle at which every path arrives, (U, P, 2), degrees; None unless asked for."""
 
     @property
     def served(self) -> NDArray[np.bool_]:
@@ -49,7 +51,13 @@ class Scenario:
 
     def take(self, index: NDArray[Any]) -> Scenario:
         """Some users of the scenario."""
-        return replace(self, rays=self.rays.take(index), los=self.los[index], position_m=self.position_m[index])
+        return replace(
+            self,
+            rays=self.rays.take(index),
+            los=self.los[index],
+            position_m=self.position_m[index],
+            arrival_deg=None if self.arrival_deg is None else self.arrival_deg[index],
+        )
 
 
 def locate(spec: str) -> SourceFolder:
@@ -72,12 +80,13 @@ def locate(spec: str) -> SourceFolder:
     raise InputError(f"{spec}: no such scenario folder", "give the path of a DeepMIMO folder, or embedded:canyon_3p5")
 
 
-def read_scenario(spec: str, bs: int) -> Scenario:
+def read_scenario(spec: str, bs: int, arrivals: bool = False) -> Scenario:
     """Read a DeepMIMO v2/v3 or v4 folder.
 
     Args:
         spec: Path of the folder, or `embedded:NAME`.
         bs: Base station number from 1.
+        arrivals: Read the angles of arrival too.
 
     Raises:
         InputError: the folder is none of these, incomplete or damaged, the base station is not in it, or it serves
@@ -87,11 +96,11 @@ def read_scenario(spec: str, bs: int) -> Scenario:
     if (folder.path / "params.mat").exists():
         from wfm_datasets.deepmimo.mat import read_mat
 
-        scenario = read_mat(folder, bs)
+        scenario = read_mat(folder, bs, arrivals)
     elif (folder.path / "params.json").exists():
         from wfm_datasets.deepmimo.v4 import read_v4
 
-        scenario = read_v4(folder, bs)
+        scenario = read_v4(folder, bs, arrivals)
     else:
         raise _unknown(folder)
     if not scenario.served.any():
@@ -126,7 +135,8 @@ def limit_paths(scenario: Scenario, paths: int) -> tuple[Scenario, NDArray[np.fl
     total = power.sum(axis=1)
     lost = np.divide(power[:, paths:].sum(axis=1), total, out=np.zeros_like(total), where=total > 0)
     cut = Rays(*(column[:, :paths] for column in _columns(rays)))
-    return replace(scenario, rays=cut), lost
+    arrival = None if scenario.arrival_deg is None else scenario.arrival_deg[:, :paths]
+    return replace(scenario, rays=cut, arrival_deg=arrival), lost
 
 
 def drop_late(scenario: Scenario, spacing_hz: float) -> tuple[Scenario, int]:
@@ -138,17 +148,23 @@ def drop_late(scenario: Scenario, spacing_hz: float) -> tuple[Scenario, int]:
     late = late_paths(scenario.rays, spacing_hz)
     if not late.any():
         return scenario, 0
-    kept = (np.where(late, np.nan, column).astype(column.dtype) for column in _columns(scenario.rays))
-    return replace(scenario, rays=pack(*kept)), int(late.sum())
+    columns = _columns(scenario.rays)
+    arrival = scenario.arrival_deg
+    if arrival is not None:
+        columns += (arrival[..., 0], arrival[..., 1])
+    kept = pack(*(np.where(late, np.nan, column).astype(column.dtype) for column in columns))
+    if arrival is not None:
+        arrival = np.stack(kept[5:], axis=2)
+    return replace(scenario, rays=Rays(*kept[:5]), arrival_deg=arrival), int(late.sum())
 
 
-def pack(*columns: NDArray[Any]) -> Rays:
-    """Rays from the five columns (power, phase, delay, azimuth, zenith), present paths moved to the left in order."""
+def pack(*columns: NDArray[Any]) -> tuple[NDArray[Any], ...]:
+    """Columns (U, P) with the present paths, those with a number in the first column, moved to the left in order."""
     absent = np.isnan(columns[0])
     if (absent[:, :-1] & ~absent[:, 1:]).any():
         order = np.argsort(absent, axis=1, kind="stable")
         columns = tuple(np.take_along_axis(column, order, axis=1) for column in columns)
-    return Rays(*columns)
+    return columns
 
 
 def _columns(rays: Rays) -> tuple[NDArray[Any], ...]:

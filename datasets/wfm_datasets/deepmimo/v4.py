@@ -11,7 +11,7 @@ import io
 import json
 import tempfile
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.io import loadmat
 
+from wfm_cli.core.signal.channels import Rays
 from wfm_cli.errors import InputError, MissingExtraError
 from wfm_datasets.deepmimo.files import SourceFolder, damaged, refuse_outside, refuse_unfinite
 from wfm_datasets.deepmimo.scenario import Scenario, pack
@@ -29,11 +30,14 @@ RAYS = ("power", "phase", "delay", "aod_az", "aod_el")
 MATRICES = (*RAYS, "inter", "rx_pos", "tx_pos")
 """Everything that is read. `inter` codes the interactions of a path; 0 is the line of sight."""
 
+ARRIVALS = ("aoa_az", "aoa_el")
+"""Azimuth and zenith angle of arrival in degrees, (users, paths); read on demand, a channel does not need them."""
+
 _SUFFIXES = (".mat", ".npz", ".npy")  # in the order in which deepmimo looks for them
 _ALL_PATHS = 1 << 30
 
 
-def read_v4(folder: SourceFolder, bs: int) -> Scenario:
+def read_v4(folder: SourceFolder, bs: int, arrivals: bool = False) -> Scenario:
     """Read base station `bs` of a v4 folder, counting the points of all transmitter sets from 1.
 
     The users are the points of every set that only receives, in the order of the sets. A user is in line of sight
@@ -51,7 +55,8 @@ def read_v4(folder: SourceFolder, bs: int) -> Scenario:
         present = ", ".join(map(str, range(1, len(transmitters) + 1)))
         raise InputError(f"{folder.label}: there is no base station {bs}", f"present: {present} (--bs)")
     transmitter = transmitters[bs - 1]
-    files = {rx_set: _files(folder, transmitter, rx_set) for rx_set in receivers}
+    keys = (*MATRICES, *ARRIVALS) if arrivals else MATRICES
+    files = {rx_set: _files(folder, keys, transmitter, rx_set) for rx_set in receivers}
     for rx_set, of_set in files.items():
         for key, file in of_set.items():
             sources.append(folder.record(file))
@@ -60,18 +65,20 @@ def read_v4(folder: SourceFolder, bs: int) -> Scenario:
     first_user = np.cumsum([0, *receivers.values()])
     for of_set, part, start in zip(files.values(), parts, first_user[:-1], strict=True):
         _check_values(of_set, part, int(start))
-    table = {key: _stack([part[key] for part in parts]) for key in (*RAYS, "inter")}
+    per_path = [key for key in keys if not key.endswith("_pos")]
+    table = {key: _stack([part[key] for part in parts]) for key in per_path}
     is_los = table["inter"] == 0
     return Scenario(
         name=folder.name,
         bs=bs,
         frequency_hz=frequency,
-        rays=pack(*(table[key] for key in RAYS)),
+        rays=Rays(*pack(*(table[key] for key in RAYS))),
         los=np.logical_or.reduce(is_los, axis=1),
         los_not_first=int(np.count_nonzero(is_los[:, 1:].any(axis=1) & ~is_los[:, 0])),
         position_m=np.concatenate([part["rx_pos"] for part in parts])[:, :3],
         bs_position_m=parts[0]["tx_pos"].reshape(-1)[:3],
         sources=tuple(sources),
+        arrival_deg=np.stack(pack(table["power"], *(table[key] for key in ARRIVALS))[1:], axis=2) if arrivals else None,
     )
 
 
@@ -96,10 +103,10 @@ def _parse(file: Path) -> tuple[float, list[tuple[int, int]], dict[int, int]]:
     return frequency, transmitters, receivers
 
 
-def _files(folder: SourceFolder, transmitter: tuple[int, int], rx_set: int) -> dict[str, Path]:
+def _files(folder: SourceFolder, keys: Sequence[str], transmitter: tuple[int, int], rx_set: int) -> dict[str, Path]:
     """The file of every matrix between one transmitter and one receiver set."""
     found = {}
-    for key in MATRICES:
+    for key in keys:
         stem = folder.path / f"{key}_t{transmitter[0]:03d}_tx{transmitter[1]:03d}_r{rx_set:03d}"
         present = [file for suffix in _SUFFIXES if (file := stem.with_name(stem.name + suffix)).is_file()]
         if not present:
@@ -137,6 +144,7 @@ def _through_deepmimo(
     params_file: Path, files: Mapping[int, Mapping[str, Path]], transmitter: tuple[int, int]
 ) -> list[dict[str, NDArray[np.float32]]]:
     """The matrices of every receiver set, loaded by the package from links to the files."""
+    keys = list(next(iter(files.values())))
     with (
         tempfile.TemporaryDirectory(prefix="wfm-deepmimo-") as parent,
         redirect_stdout(io.StringIO()),
@@ -157,10 +165,10 @@ def _through_deepmimo(
                 max_paths=_ALL_PATHS,
                 tx_sets={transmitter[0]: [transmitter[1]]},
                 rx_sets=dict.fromkeys(files, "all"),
-                matrices=list(MATRICES),
+                matrices=keys,
             )
             parts = loaded.datasets if len(files) > 1 else [loaded]
-            return [{key: np.asarray(part[key], np.float32) for key in MATRICES} for part in parts]
+            return [{key: np.asarray(part[key], np.float32) for key in keys} for part in parts]
         except Exception as error:  # the package documents no exceptions of its own
             raise damaged(params_file.parent, f"deepmimo cannot load it: {error or type(error).__name__}") from error
         finally:
@@ -180,7 +188,7 @@ def _import() -> Any:
 
 def _check_values(where: Mapping[str, Path], part: Mapping[str, NDArray[np.float32]], start: int) -> None:
     """A path has a finite value in every matrix; a user index counts from `start`."""
-    keys = (*RAYS, "inter")
+    keys = [key for key in part if not key.endswith("_pos")]
     widths = {part[key].shape for key in keys}
     if len(widths) > 1:
         raise damaged(where["power"].parent, f"the matrices {', '.join(keys)} have different shapes")
