@@ -8,7 +8,7 @@ from typing import Any
 
 from wfm_cli.core.provenance import digest
 from wfm_cli.core.recipe.loading import to_dict
-from wfm_cli.core.recipe.models import LWMModel
+from wfm_cli.core.recipe.models import LWMModel, LWMSpectroModel
 from wfm_cli.core.store.run import Run, refuse_non_empty, replacing
 
 
@@ -34,16 +34,20 @@ def import_lwm(file: Path, out: Path, *, wiring: str | None = None, heads: int |
     block, tensors, info = load_official(file, wiring=wiring, heads=heads)
     shape = official_shape(block)
     build_encoder(block, shape).load_state_dict(tensors)
-    attrs = {"model": to_dict(block), "sample_shape": list(shape), "array": "channel", "normalise": "published"}
+    array, scale = ("channel", "published") if isinstance(block, LWMModel) else ("spectrogram", None)
+    attrs = {"model": to_dict(block), "sample_shape": list(shape), "array": array, "normalise": scale}
     run = Run.create(out, "import", {"step": "import", "source": info}, {**attrs, "source": info})
     run.save_weights({f"encoder.{name}": value for name, value in tensors.items()}, "last")
     run.set_attrs(status="complete", complete=True)
     return info
 
 
-def official_shape(block: LWMModel) -> tuple[int, ...]:
-    """Shape of one sample that the published model of a wiring was trained on."""
-    return (128, 128, 1) if block.wiring == "spectro" else (32, 32, 2)
+def official_shape(block: LWMModel | LWMSpectroModel) -> tuple[int, ...]:
+    """Shape of one sample that the published model was trained on; of other sizes, what its position table covers."""
+    if isinstance(block, LWMModel):
+        return (32, 32, 2)
+    rows, columns = block.grid or (32, 32)
+    return (1, 4 * rows, 4 * columns)
 
 
 def export_run(path: Path, out: Path, which: str | None = None) -> list[Path]:
@@ -93,7 +97,8 @@ def _card(run: Run, config: dict[str, Any], parameters: int) -> str:
         "",
         "| | |",
         "| --- | --- |",
-        f"| input | {config['array']}, shape {config['sample_shape']} (last axis re, im) |",
+        f"| input | {config['array']}, shape {config['sample_shape']}"
+        f"{' (last axis re, im)' if config['array'] == 'channel' else ''} |",
         f"| scale | `{config['normalise']}` |",
         f"| recipe sha256 | `{config['recipe_sha256']}` |",
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import pickle
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from torch import Tensor
 from tests.fakes.lwm import official_state
 from wfm_cli.core.models import build_encoder
 from wfm_cli.core.models.import_lwm import load_official
+from wfm_cli.core.recipe.models import LWMModel
 from wfm_cli.errors import InputError
 
 PUBLISHED = {
@@ -33,7 +35,8 @@ def test_published_files_are_told_apart(tmp_path: Path, wiring: str, prefix: str
     state = official_state(wiring, layers=12, **PUBLISHED[wiring])
     path = save(tmp_path / "w.pth", {prefix + name: value for name, value in state.items()})
     block, weights, info = load_official(path)
-    assert (block.wiring, block.layers, block.heads) == (wiring, 12, PUBLISHED[wiring]["heads"])
+    assert getattr(block, "wiring", block.kind.removeprefix("lwm_")) == wiring
+    assert (block.layers, block.heads) == (12, PUBLISHED[wiring]["heads"])
     assert (info["wiring"], info["tensors"], info["bytes"]) == (wiring, TENSORS[wiring], path.stat().st_size)
     assert info["parameters"] == sum(value.numel() for value in state.values())
     encoder = build_encoder(block, (128, 128) if wiring == "spectro" else (32, 32, 2))
@@ -46,7 +49,8 @@ def test_sizes_that_fit_no_published_file_ask_for_the_wiring(tmp_path: Path, ele
     path = save(tmp_path / "w.pth", official_state(element, width=128, heads=8, rows=rows))
     with pytest.raises(InputError, match=r"neither LWM v1\.1 \(32, 513\) nor Spectro"):
         load_official(path)
-    assert load_official(path, wiring=element)[0].max_tokens == rows
+    block = load_official(path, wiring=element)[0]
+    assert (block.max_tokens if isinstance(block, LWMModel) else math.prod(block.grid or ()) + 1) == rows
 
 
 def test_heads_of_other_widths_must_be_named(tmp_path: Path) -> None:

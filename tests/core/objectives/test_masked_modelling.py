@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from pydantic import TypeAdapter
 from torch import Tensor
 
 from tests.fakes.cities import CITIES, city_channels
@@ -18,7 +19,7 @@ from wfm_cli.core.models.tokens import TokenGrid
 from wfm_cli.core.objectives import LossParts, Objective, StepKey, build_objective
 from wfm_cli.core.objectives.masked_modelling import MaskedModelling
 from wfm_cli.core.objectives.masks import MaskSampler
-from wfm_cli.core.recipe.models import LWMModel
+from wfm_cli.core.recipe.models import ModelBlock
 from wfm_cli.core.recipe.pretrain import DataBlock, MaskBlock, MaskedModellingBlock, PretrainRecipe, TrainBlock
 from wfm_cli.core.signal.completion import rank_completion
 from wfm_cli.errors import InputError, RecipeError
@@ -27,12 +28,16 @@ SHAPES = {"v1.0": (8, 16, 2), "v1.1": (8, 16, 2), "spectro": (16, 16)}
 KEY = StepKey(seed=1, step=10, epoch=0)
 
 
+def model_of(wiring: str) -> dict[str, object]:
+    return {"kind": "lwm_spectro"} if wiring == "spectro" else {"wiring": wiring, "max_tokens": 200}
+
+
 def objective(wiring: str = "v1.0", shape: tuple[int, ...] | None = None, **parts: object) -> MaskedModelling:
     torch.manual_seed(0)
     recipe = PretrainRecipe.model_validate(
         {
             "data": {"store": "x"},
-            "model": {"wiring": wiring, "layers": 1, "width": 16, "heads": 2, "max_tokens": 200, "dropout": 0.0},
+            "model": {**model_of(wiring), "layers": 1, "width": 16, "heads": 2, "dropout": 0.0},
             "train": {"steps": 1},
             **parts,
         }
@@ -55,7 +60,7 @@ def channels(batch: int, shape: tuple[int, ...], seed: int = 0) -> Tensor:
 @pytest.mark.parametrize("wiring", list(SHAPES))
 def test_published_ratios_and_geometries(wiring: str) -> None:
     encoder = build_encoder(
-        LWMModel.model_validate({"wiring": wiring}), (128, 128) if wiring == "spectro" else (32, 32, 2)
+        TypeAdapter(ModelBlock).validate_python(model_of(wiring)), (128, 128) if wiring == "spectro" else (32, 32, 2)
     )
     grid = encoder.tokenize(torch.zeros(2, *encoder.sample_shape))
     index = MaskSampler(MaskBlock(), encoder)(grid, torch.tensor([4, 5]), KEY).index

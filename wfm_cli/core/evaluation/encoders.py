@@ -165,8 +165,9 @@ class ModelSource(FeatureSource):
     ) -> list[NDArray[np.float32]]:
         """Embeddings (B, D) of each of several poolings, all from one pass through the encoder."""
         with torch.inference_mode():
-            hidden = self.encoder.encode(self.encoder.tokenize(self.prepare(batch)))
-            return [self.encoder.pool(hidden, pooling).float().cpu().numpy() for pooling in poolings]
+            tokens = self.encoder.tokenize(self.prepare(batch))
+            hidden = self.encoder.encode(tokens)
+            return [self.encoder.pool(hidden, pooling, tokens.coords).float().cpu().numpy() for pooling in poolings]
 
 
 def scaling(spec: str, wanted: str | None, store: Store, array: str) -> float | None:

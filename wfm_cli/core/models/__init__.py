@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 _BUILDERS = {
     "lwm": "wfm_cli.core.models.lwm:build",
+    "lwm_spectro": "wfm_cli.core.models.lwm_spectro:build",
+    "lwm_spectro_moe": "wfm_cli.core.models.lwm_spectro_moe:build",
     "latentwave": "wfm_cli.core.models.latentwave:build",
     "wavesfm": "wfm_cli.core.models.wavesfm:build",
 }

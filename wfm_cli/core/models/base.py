@@ -63,10 +63,19 @@ class Encoder(nn.Module, ABC):
         Raises:
             InputError: the encoder has no such pooling.
         """
-        return self.pool(self.encode(self.tokenize(batch)), pooling)
+        tokens = self.tokenize(batch)
+        return self.pool(self.encode(tokens), pooling, tokens.coords)
 
-    def pool(self, hidden: Tensor, pooling: str | None = None) -> Tensor:
-        """One vector per sample from the hidden vectors of all tokens: (B, prefix + N, D) -> (B, D).
+    def pool(self, hidden: Tensor, pooling: str | None = None, coords: Tensor | None = None) -> Tensor:
+        """One vector per sample from the hidden vectors of all tokens.
+
+        Args:
+            hidden: (B, prefix + N, D).
+            pooling: one of `poolings`.
+            coords: (N, A) places of the tokens, for poolings that go by them; those of `sample_shape` by default.
+
+        Returns:
+            (B, embedding_dim(pooling)).
 
         Raises:
             InputError: the encoder has no such pooling.
@@ -96,8 +105,20 @@ class MaskedEncoder(Encoder):
     mask_value: float
 
     @abstractmethod
-    def reconstruct(self, hidden: Tensor) -> Tensor:
-        """Numbers of tokens from their hidden vectors: (B, M, D) -> (B, M, P)."""
+    def fill(self, tokens: TokenGrid, index: Tensor) -> Tensor:
+        """What stands in some tokens, judged by all tokens as they are in the grid.
+
+        Args:
+            tokens: the grid of a batch, hidden tokens already replaced.
+            index: (B, M) int64, the tokens that are asked for.
+
+        Returns:
+            (B, M, P).
+        """
+
+    def head_parameters(self) -> list[nn.Parameter]:
+        """Weights that `fill` uses and `encode` does not."""
+        return [p for name, p in self.named_parameters() if name.startswith("head.") or ".head." in name]
 
     @abstractmethod
     def untokenize(self, values: Tensor) -> Tensor:

@@ -17,8 +17,9 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from wfm_cli.core.models.lwm import WIRINGS, LWMEncoder
-from wfm_cli.core.recipe.models import LWMModel
+from wfm_cli.core.models import build_encoder
+from wfm_cli.core.models.lwm import WIRINGS
+from wfm_cli.core.recipe.models import LWMModel, LWMSpectroModel
 from wfm_cli.errors import InputError
 
 _LFS = b"version https://git-lfs"
@@ -27,7 +28,7 @@ _HINT = "download the checkpoint again from its publisher (wi-lab on Hugging Fac
 
 def load_official(
     path: str | Path, *, wiring: str | None = None, heads: int | None = None
-) -> tuple[LWMModel, dict[str, Tensor], dict[str, object]]:
+) -> tuple[LWMModel | LWMSpectroModel, dict[str, Tensor], dict[str, object]]:
     """Read an official LWM v1.0, v1.1 or Spectro encoder checkpoint.
 
     Denormal numbers (17 % of the published v1.0 weights) are replaced by zeros: they are below 1.2e-38 and do not
@@ -39,7 +40,7 @@ def load_official(
         heads: number of attention heads; by default the published one, which is only taken at the published width.
 
     Returns:
-        The recipe block with all sizes, the weights under our names (they load strictly into `LWMEncoder`), and facts
+        The recipe block with all sizes, the weights under our names (they load strictly into its encoder), and facts
         about the file: sha256, bytes, wiring, tensors, parameters, denormals_zeroed.
 
     Raises:
@@ -50,17 +51,7 @@ def load_official(
     raw = _read(file)
     official = {key.removeprefix("module."): value for key, value in raw.items()}
     name = _tell_wiring(official, file, wiring)
-    block = _block(official, file, name, heads)
-    names = _names(name, block.layers or 0)
-    _check_keys(official, names, file)
-    _check_values(official, names, block, file)
-    zeroed = 0
-    state: dict[str, Tensor] = {}
-    for ours, sources in names.items():
-        value = torch.cat([official[source] for source in sources]).to(torch.float32)
-        tiny = (value != 0) & (value.abs() < torch.finfo(torch.float32).tiny)
-        zeroed += int(tiny.sum())
-        state[ours] = value.masked_fill(tiny, 0.0)
+    block, state, zeroed = rename(official, file, name, heads)
     info: dict[str, object] = {
         "sha256": _sha256(file),
         "bytes": file.stat().st_size,
@@ -72,8 +63,42 @@ def load_official(
     return block, state, info
 
 
+def rename(
+    official: Mapping[str, Tensor], file: Path, wiring: str, heads: int | None = None
+) -> tuple[LWMModel | LWMSpectroModel, dict[str, Tensor], int]:
+    """Official tensors of one encoder, without prefixes: its block, our tensors, and how many denormals were zeroed.
+
+    Raises:
+        InputError: they are not exactly those of a network of this wiring.
+    """
+    block = _block(official, file, wiring, heads)
+    names = _names(wiring, block.layers or 0)
+    _check_keys(official, names, file)
+    _check_values(official, names, block, file)
+    zeroed = 0
+    state: dict[str, Tensor] = {}
+    for ours, sources in names.items():
+        value = torch.cat([official[source] for source in sources]).to(torch.float32)
+        tiny = (value != 0) & (value.abs() < torch.finfo(torch.float32).tiny)
+        zeroed += int(tiny.sum())
+        state[ours] = value.masked_fill(tiny, 0.0)
+    return block, state, zeroed
+
+
 def _read(file: Path) -> Mapping[str, Tensor]:
     """The file's state dict, opened without running any code in it."""
+    loaded = read_checkpoint(file)
+    if not isinstance(loaded, Mapping) or not loaded or not all(isinstance(v, Tensor) for v in loaded.values()):
+        raise InputError(f"{file}: not a state dict (names to tensors)", "use a file with a plain state dict")
+    return loaded
+
+
+def read_checkpoint(file: Path) -> object:
+    """Whatever a `.pth` file of tensors and plain values holds, on the CPU, opened without running any code in it.
+
+    Raises:
+        InputError: missing file, Git LFS pointer, damaged or unsafe pickle.
+    """
     if not file.is_file():
         raise InputError(f"{file}: no such checkpoint file", "name the .pth file of an official LWM checkpoint")
     with file.open("rb") as stream:
@@ -82,16 +107,13 @@ def _read(file: Path) -> Mapping[str, Tensor]:
         raise InputError(f"{file}: a Git LFS pointer, not the checkpoint itself", _HINT)
     try:
         with warnings.catch_warnings(action="ignore"):  # torch's remarks about foreign pickles are not for users
-            loaded = torch.load(file, map_location="cpu", weights_only=True)
+            return torch.load(file, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError, KeyError, IndexError) as error:
         if isinstance(error, pickle.UnpicklingError) and start.startswith((b"PK", b"\x80")):
             raise InputError(
                 f"{file}: refused, because it holds something else than tensors", "use a file with a plain state dict"
             ) from error
         raise InputError(f"{file}: not a readable checkpoint, damaged or cut short", _HINT) from error
-    if not isinstance(loaded, Mapping) or not loaded or not all(isinstance(v, Tensor) for v in loaded.values()):
-        raise InputError(f"{file}: not a state dict (names to tensors)", "use a file with a plain state dict")
-    return loaded
 
 
 def _tell_wiring(official: Mapping[str, Tensor], file: Path, wiring: str | None) -> str:
@@ -118,7 +140,7 @@ def _tell_wiring(official: Mapping[str, Tensor], file: Path, wiring: str | None)
     )
 
 
-def _block(official: Mapping[str, Tensor], file: Path, name: str, heads: int | None) -> LWMModel:
+def _block(official: Mapping[str, Tensor], file: Path, name: str, heads: int | None) -> LWMModel | LWMSpectroModel:
     """The recipe block with the sizes of the tensors."""
     sizes = {}
     wanted = {
@@ -143,13 +165,23 @@ def _block(official: Mapping[str, Tensor], file: Path, name: str, heads: int | N
             "name another: --heads NUMBER",
         )
     layers = {int(match[1]) for key in official if (match := re.match(r"layers\.(\d+)\.", key))}
+    shared = {"layers": len(layers), "heads": heads, "width": width, "ffn": sizes["ffn"]}
     try:
-        return LWMModel.model_validate({"wiring": name, "layers": len(layers), "heads": heads, **sizes})
+        if name == "spectro":
+            grid = _grid(sizes["max_tokens"] - 1)
+            return LWMSpectroModel.model_validate({"grid": grid, **shared})
+        return LWMModel.model_validate({"wiring": name, "max_tokens": sizes["max_tokens"], **shared})
     except ValidationError as error:
         first = error.errors()[0]
         raise InputError(
             f"{file}: {first['loc'][0]} {first['input']} is out of range: {first['msg']}", _HINT
         ) from error
+
+
+def _grid(places: int) -> tuple[int, int]:
+    """Rows and columns of so many places, as square as can be: 32 x 32 for the published 1,024."""
+    rows = next(n for n in range(int(max(places, 1) ** 0.5), 0, -1) if places % n == 0)
+    return rows, places // rows
 
 
 def _names(wiring: str, layers: int) -> dict[str, tuple[str, ...]]:
@@ -195,17 +227,21 @@ def _check_keys(official: Mapping[str, Tensor], names: Mapping[str, tuple[str, .
 
 
 def _check_values(
-    official: Mapping[str, Tensor], names: Mapping[str, tuple[str, ...]], block: LWMModel, file: Path
+    official: Mapping[str, Tensor],
+    names: Mapping[str, tuple[str, ...]],
+    block: LWMModel | LWMSpectroModel,
+    file: Path,
 ) -> None:
     """Every tensor has the shape that the network needs, and finite numbers."""
+    shape, title = ((4, 16, 2), block.wiring) if isinstance(block, LWMModel) else ((4, 4), "Spectro")
     with torch.device("meta"):
-        template = LWMEncoder(block, (4, 4) if block.wiring == "spectro" else (4, 16, 2)).state_dict()
+        template = build_encoder(block, shape).state_dict()
     for ours, sources in names.items():
         rows, *rest = template[ours].shape
         for key in sources:
-            shape, needed = tuple(official[key].shape), (rows // len(sources), *rest)
-            if shape != needed:
-                raise InputError(f"{file}: tensor '{key}' has shape {shape}, LWM {block.wiring} needs {needed}", _HINT)
+            found, needed = tuple(official[key].shape), (rows // len(sources), *rest)
+            if found != needed:
+                raise InputError(f"{file}: tensor '{key}' has shape {found}, LWM {title} needs {needed}", _HINT)
             if not bool(torch.isfinite(official[key]).all()):
                 raise InputError(f"{file}: tensor '{key}' holds numbers that are not finite", _HINT)
 

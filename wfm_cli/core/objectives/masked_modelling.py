@@ -102,8 +102,7 @@ class MaskedModelling(Objective):
             step=masks.step,
             ids=masks.ids,
         )
-        hidden = self.encoder.encode(grid.with_values(values))
-        return self.encoder.reconstruct(_gather(hidden, masks.index + self.encoder.prefix))
+        return self.encoder.fill(grid.with_values(values), masks.index)
 
 
 def _level_of_visible(grid: TokenGrid, hidden: Tensor) -> TokenGrid:

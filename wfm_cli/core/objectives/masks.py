@@ -14,7 +14,6 @@ from wfm_cli.core.masking.geometries import Geometry, RandomCells, Regions, Stri
 from wfm_cli.core.masking.sampler import Adaption, Part, Sampler
 from wfm_cli.core.masking.sampler import MaskSet as MaskSet
 from wfm_cli.core.models.base import Encoder
-from wfm_cli.core.models.lwm import LWMEncoder
 from wfm_cli.core.models.tokens import TokenGrid
 from wfm_cli.core.objectives.base import StepKey
 from wfm_cli.core.recipe.masks import (
@@ -55,8 +54,8 @@ class MaskSampler:
                 f"masks.kind '{block.kind}': masked_modelling hides tokens of kind lwm or random",
                 "choose one of these, or another objective",
             )
-        wiring = encoder.wiring if isinstance(encoder, LWMEncoder) else None
-        ratio = block.ratio if block.ratio is not None else PUBLISHED_RATIO.get(wiring or "")
+        wiring = getattr(encoder, "wiring", "")
+        ratio = block.ratio if block.ratio is not None else PUBLISHED_RATIO.get(wiring)
         if ratio is None:
             raise RecipeError(f"masks.ratio: model '{encoder.kind}' has no published ratio", "set masks.ratio")
         if block.published_v11_seed and wiring != "v1.1":

@@ -10,14 +10,14 @@ from wfm_cli.core.recipe.base import Strict
 
 
 class LWMModel(Strict):
-    """The Large Wireless Model family: one encoder, three published wirings.
+    """The Large Wireless Model for channels: one encoder, two published wirings.
 
-    Sizes left out take the published values of the wiring (v1.0: width 64, 12 heads of 5; v1.1 and Spectro:
-    width 128, 8 heads of 16; 12 layers each).
+    Sizes left out take the published values of the wiring (v1.0: width 64, 12 heads of 5; v1.1: width 128, 8 heads
+    of 16; 12 layers each).
     """
 
     kind: Literal["lwm"] = "lwm"
-    wiring: Literal["v1.0", "v1.1", "spectro"] = "v1.0"
+    wiring: Literal["v1.0", "v1.1"] = "v1.0"
     """Residual and norm wiring of the blocks, and the patch shape that goes with it."""
     layers: int | None = Field(None, ge=1, le=64)
     """Number of blocks."""
@@ -41,6 +41,75 @@ class LWMModel(Strict):
     attention: Literal["auto", "sdpa", "math", "native"] = "auto"
     """Attention kernel, all exact: `native` is compiled on first use (CPU, heads of 4, 5 or 8), `sdpa` is torch's,
     `math` is spelled out; `auto` takes the fastest that works here."""
+
+
+class LWMSpectroModel(Strict):
+    """LWM-Spectro: the family's encoder on patches of spectrograms in dB.
+
+    Left alone it has the published 2,531,728 numbers on 128 x 128: 12 blocks of width 128 with 8 heads of 16, 4x4
+    patches, 1,024 places and CLS.
+    """
+
+    kind: Literal["lwm_spectro"] = "lwm_spectro"
+    layers: int = Field(12, ge=1, le=64)
+    """Number of blocks."""
+    width: int = Field(128, ge=8)
+    """Embedding dimension D."""
+    heads: int = Field(8, ge=1)
+    """Attention heads; a head has width // heads dimensions."""
+    ffn: int | None = Field(None, ge=8)
+    """Inner width of the feed-forward network; four widths if left out."""
+    patch: Annotated[int, Field(ge=1)] | tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] = 4
+    """Edge of a patch, or its rows (frequency) and columns (time). Published: 4; 8 makes a step on a CPU four to
+    eight times cheaper."""
+    grid: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] | None = None
+    """Patches along frequency and time that the position table has rows for; those of the training samples if left
+    out. Smaller samples use the part of the table that they cover."""
+    normalise: Literal["sample", "corpus"] = "sample"
+    """`sample`: mean zero and deviation one for every spectrogram, as published, which hides its level and much of its
+    SNR; `corpus`: one mean and deviation for all, which keeps both."""
+    corpus_db: tuple[float, float] | None = None
+    """Mean and deviation in dB of `corpus`; those of the whole array of the training store if left out, which the run
+    keeps."""
+    positions: Literal["random", "sincos"] = "random"
+    """How the learned position table starts: normal numbers of deviation 0.02, or the sines and cosines of both axes,
+    from which rows and columns are told apart at once."""
+    dropout: float = Field(0.1, ge=0, lt=1)
+    """Dropout of attention output and feed-forward network while training."""
+    attention: Literal["auto", "sdpa", "math"] = "auto"
+    """Attention kernel, both exact: `sdpa` is torch's, `math` is spelled out; `auto` takes the fastest here."""
+    pooling: Literal["mean", "cls", "all", "concat", "mean_std"] = "mean"
+    """What embeds a sample where nothing else is said: the mean over patches (published), CLS, the mean over both, CLS
+    and mean side by side, or the mean beside the deviation over time (2 D), in which mobility shows."""
+
+
+class RouterBlock(Strict):
+    """The network that chooses experts: four convolutions, mean over the picture, one linear layer."""
+
+    channels: tuple[int, int, int, int] = (32, 64, 96, 128)
+    """Channels of the convolutions (5x5, then 3x3, each with stride 2)."""
+    norm: Literal["group", "batch"] = "group"
+    """`group`: groups of eight channels of each sample; `batch`: the published batch norm with its statistics held, for
+    official checkpoints (statistics of a batch would make a training depend on micro-batches and devices)."""
+    dropout: float = Field(0.1, ge=0, lt=1)
+    """Dropout before the linear layer."""
+
+
+class LWMSpectroMoEModel(Strict):
+    """LWM-Spectro's mixture: one encoder per standard, of which a router picks one or two for every sample."""
+
+    kind: Literal["lwm_spectro_moe"] = "lwm_spectro_moe"
+    experts: dict[str, str | None] = Field({"wifi": None, "lte": None, "5g": None}, min_length=2)
+    """Name of every expert, with the run whose encoder it starts from, or null for fresh weights. The names are those
+    of the classes of the objective's label."""
+    expert: LWMSpectroModel = LWMSpectroModel()
+    """Sizes of every expert; runs must have the same."""
+    top: int = Field(1, ge=1, le=2)
+    """Experts that each sample goes through (published: 1 in the paper, 2 in the code); their weights add up to one."""
+    freeze: bool = False
+    """Train the router alone."""
+    router: RouterBlock = RouterBlock()
+    """Router."""
 
 
 class ViTModel(Strict):
@@ -100,11 +169,18 @@ class WavesFMModel(ViTModel):
 
 
 def _default_kind(value: Any) -> Any:
-    """A block that names no kind is an LWM."""
-    return {"kind": "lwm", **value} if isinstance(value, dict) else value
+    """A block that names no kind is an LWM. Its wiring `spectro` of earlier runs is a kind of its own now."""
+    if not isinstance(value, dict):
+        return value
+    if value.get("kind", "lwm") == "lwm" and value.get("wiring") == "spectro":
+        kept = ("layers", "width", "heads", "ffn", "positions", "dropout")
+        return {"kind": "lwm_spectro", "pooling": "cls", **{k: value[k] for k in kept if value.get(k) is not None}}
+    return {"kind": "lwm", **value}
 
 
 ModelBlock = Annotated[
-    LWMModel | LatentWaveModel | WavesFMModel, Field(discriminator="kind"), BeforeValidator(_default_kind)
+    LWMModel | LWMSpectroModel | LWMSpectroMoEModel | LatentWaveModel | WavesFMModel,
+    Field(discriminator="kind"),
+    BeforeValidator(_default_kind),
 ]
 """Every encoder that a recipe can name."""
