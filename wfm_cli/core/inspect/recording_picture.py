@@ -167,7 +167,7 @@ def _spectrum(axes: Axes, excerpt: Excerpt, scale: _Scale) -> None:
     frequency = low + np.arange(bins) / bins * (high - low)
     shown = np.where(excerpt.spectrum > FLOOR_DBFS, excerpt.spectrum, np.nan)
     axes.plot(shown, frequency, color=PALETTE[0], linewidth=0.8)
-    axes.set(xlabel="mean power in a bin (dBFS)", title="Spectrum")
+    axes.set(xlabel="mean (dBFS)", title="Spectrum")
     axes.tick_params(labelleft=False)
     axes.ticklabel_format(axis="y", style="plain", useOffset=False)
     grid(axes)
@@ -181,7 +181,11 @@ def _trace(axes: Axes, excerpt: Excerpt, scale: _Scale) -> None:
     if excerpt.axis == "example":
         title = f"Example {excerpt.example:,}"
     else:
-        at = si(excerpt.trace_start / scale.rate, "s") if scale.rate else f"sample {excerpt.trace_start:,}"
+        at = (
+            si(float(f"{excerpt.trace_start / scale.rate:.4g}"), "s")
+            if scale.rate
+            else f"sample {excerpt.trace_start:,}"
+        )
         title = f"Strongest moment, at {at}"
     axes.set(xlabel=label, ylabel="amplitude (full scale 1)", title=title)
     axes.legend(loc="upper right", ncols=2)

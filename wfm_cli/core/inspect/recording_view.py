@@ -246,7 +246,7 @@ def _other_files(outcomes: Sequence[Mapping[str, Any]]) -> Iterator[RenderableTy
 def text_waterfall(excerpt: Excerpt, found: Mapping[str, Any]) -> Text:
     """Power over time (to the right) and frequency (upwards) in block characters: the fuller the stronger."""
     cells = coarse(excerpt.waterfall, _ROWS, _COLUMNS)[::-1]
-    low, high = colour_range(excerpt.waterfall)
+    low, high = colour_range(cells, brightest=0.98)
     level = np.clip((cells - low) / (high - low), 0, 1)
     names = _frequency_labels(found, len(cells))
     width = max(map(len, names))

@@ -83,12 +83,18 @@ def dbfs(powers: NDArray[np.floating]) -> NDArray[np.float32]:
     return decibels
 
 
-def colour_range(waterfall: NDArray[np.float32], span: float = 80.0) -> tuple[float, float]:
-    """Levels for the darkest and the lightest colour: from just below the bulk of the cells to the strongest one."""
+def colour_range(waterfall: NDArray[np.float32], span: float = 80.0, brightest: float = 0.9995) -> tuple[float, float]:
+    """Levels for the darkest and the lightest colour: from just below the bulk of the cells to the strong ones.
+
+    Args:
+        waterfall: Cells in dBFS; those without power do not count.
+        span: Distance of the two levels at most, dB.
+        brightest: Share of the cells that stay below the lightest colour.
+    """
     shown = waterfall[waterfall > FLOOR_DBFS]
     if shown.size == 0:
         return FLOOR_DBFS, FLOOR_DBFS + 1
-    low, high = float(np.quantile(shown, 0.05)), float(np.quantile(shown, 0.9995))
+    low, high = float(np.quantile(shown, 0.05)), float(np.quantile(shown, brightest))
     low = max(low, high - span)
     return (low, high) if high - low >= 1 else (high - 1, high)
 
