@@ -26,7 +26,7 @@ _DOCUMENTS = frozenset((
     ".htm", ".log", ".png", ".jpg", ".jpeg", ".gif", ".svg", ".bmp", ".tif", ".tiff", ".pdf", ".ps", ".doc",
     ".docx", ".xls", ".xlsx", ".ppt", ".pptx", ".py", ".pyc", ".ipynb", ".m", ".r", ".c", ".h", ".cpp", ".hpp",
     ".rs", ".js", ".sh", ".bat", ".cff", ".bib", ".tex", ".lock", ".sha256", ".md5", ".sha512", ".asc", ".grc",
-    ".license", ".pt", ".pth", ".safetensors",
+    ".license", ".pt", ".pth", ".safetensors", ".partial",
 ))  # fmt: skip
 _DOCUMENT_NAMES = frozenset((
     "readme", "license", "licence", "copying", "makefile", "changelog", "authors", "notice", "dockerfile",
