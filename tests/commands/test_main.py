@@ -150,6 +150,7 @@ def test_bad_base_stations_and_budgets_are_refused() -> None:
     assert _base_stations(["3"]) == 3
     assert _base_stations(["a=1", "b=2"]) == {"a": 1, "b": 2}
     assert parse_budget("all") == "all"
+    assert parse_budget("5 per class") == "5 per class"
     for bad in (["0"], ["x"], ["3", "a=1"]):
         with pytest.raises(InputError):
             _base_stations(bad)

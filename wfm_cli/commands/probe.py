@@ -20,7 +20,9 @@ def probe(
     out: Out,
     labels: Annotated[
         list[str] | None,
-        typer.Option("--labels", metavar="N | all", help="Label budget. Repeat. [default: 10 50 200 all]"),
+        typer.Option(
+            "--labels", metavar="N | 'N per class' | all", help="Label budget. Repeat. [default: 10 50 200 all]"
+        ),
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Independent draws of every budget.")] = 5,
     split: Annotated[str | None, typer.Option(help="Split of the store; its default if left out.")] = None,

@@ -17,13 +17,16 @@ def test_the_shipped_tasks() -> None:
     of_channels = {"los", "position"} | beams
     images, frames = {"rf_signal", "nr_position", "sensing"}, {"rml", "radcom", "rfp", "interference"}
     pulses = {"uwb_indoor", "uwb_industrial"}
-    assert set(shipped_tasks()) == of_channels | images | frames | pulses
+    spectrograms = {f"spectro_{name}" for name in ("modulation", "snr", "mobility", "snr_mobility", "standard")}
+    spectrograms.add("iq_class")
+    assert set(shipped_tasks()) == of_channels | images | frames | pulses | spectrograms
     beside = {"raw", "random", "log_power", "dft_32", "dft_64", "angular_32", "angle_delay", "majority"}
     for names, wanted in (
         (of_channels, beside),
         (images, {"raw", "random", "profiles", "majority"}),
         (frames, {"raw", "random", "iq_spectrum", "majority"}),
         (pulses, {"raw", "random", "pulse", "majority"}),
+        (spectrograms, {"raw", "random", "psd", "energy", "majority"}),
     ):
         for name in names:
             task = load_task(name)
@@ -55,6 +58,11 @@ def test_a_family_fills_in_its_members() -> None:
         ("radcom", "WavesFM v1.0 last two blocks", "all", 94.53),
         ("rfp", "WavesFM v1.0 linear probing", "all", 98.97),
         ("interference", "WavesFM v1.0 LoRA, reproduced", "all", 79.67),
+        ("spectro_snr_mobility", "LWM-Spectro fine-tuned", "5 per class", 76.5),
+        ("spectro_snr_mobility", "ResNet-18 (LWM-Spectro paper)", "400 per class", 50.1),
+        ("spectro_snr_mobility", "LWM-Spectro MoE, three standards", "100 per class", 89.8),
+        ("spectro_modulation", "untrained MoE", "all", 85.0),
+        ("iq_class", "PSD statistics + logistic regression", "all", 78.0),
     ],
 )
 def test_published_figures_name_their_protocol(task: str, system: str, budget: int | str, value: float) -> None:
@@ -93,6 +101,8 @@ def test_a_task_of_the_users_own(tmp_path: Path) -> None:
         ("- a list", "mapping"),
         ("{", "not a readable task file"),
         (GOOD[:-1] + ", published: [{system: A}]}", "published"),
+        (GOOD[:-1] + ", classes: 2, only: {labels/y: [a]}}", "classes: with `only`"),
+        (GOOD[:-1] + ", only: [labels/y]}", "only"),
     ],
 )
 def test_mistakes_in_a_task_file(tmp_path: Path, text: str, words: str) -> None:

@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from wfm_cli.core.evaluation.source import FeatureSource, Role
 from wfm_cli.core.signal.angle_delay import angle_delay_db, angular_power_db, dft_magnitude
 from wfm_cli.core.signal.baseband import iq_features, pulse_features
+from wfm_cli.core.signal.cumulants import cumulant_features
 from wfm_cli.core.signal.power import log_power_db
+from wfm_cli.core.signal.spectrogram_features import energy, psd_statistics, temporal_statistics
 from wfm_cli.errors import InputError
 
 if TYPE_CHECKING:
@@ -43,6 +45,8 @@ class Baseline:
     """Axes of a sample; None takes any."""
     role: Role = "baseline"
     """Role in tables."""
+    array: str | None = None
+    """Array of the store that is read, with these very axes; None takes the one that the encoders read."""
 
 
 def _raw(h: Rows) -> Features:
@@ -82,6 +86,10 @@ def _angular(bins: int) -> Baseline:
     return Baseline(f"angular power ({bins} bins)", lambda h: angular_power_db(h, bins), antennas=bins)
 
 
+def _spectrogram(title: str, features: Callable[[Rows], Features]) -> Baseline:
+    return Baseline(title, features, axes=("channel", "frequency", "time"), array="spectrogram")
+
+
 BASELINES: Mapping[str, Baseline] = {
     "raw": Baseline("raw input", _raw, axes=None),
     "log_power": Baseline("log power", _nothing, power=True),
@@ -94,6 +102,10 @@ BASELINES: Mapping[str, Baseline] = {
     "iq_spectrum": Baseline("spectrum + envelope statistics", iq_features, axes=("antenna", "time")),
     "pulse": Baseline("energy and delay of every pulse", pulse_features, axes=("anchor", "delay")),
     "profiles": Baseline("row and column means", _profiles, axes=("channel", "row", "column")),
+    "psd": _spectrogram("PSD statistics", psd_statistics),
+    "energy": _spectrogram("level and noise floor", energy),
+    "flux": _spectrogram("temporal statistics", temporal_statistics),
+    "cumulants": Baseline("higher-order cumulants", cumulant_features, axes=("channel", "time"), array="iq"),
     "majority": Baseline("majority class / mean", _blind, role="reference", axes=None),
 }
 """Every baseline by name."""
@@ -106,13 +118,14 @@ class BaselineSource(FeatureSource):
         if name not in BASELINES:
             raise InputError(f"baseline:{name}: there is no such baseline", f"choose one of: {', '.join(BASELINES)}")
         self._baseline = baseline = BASELINES[name]
-        if array not in store.names:
+        array = baseline.array or array
+        if array not in store.names and not baseline.array:
             raise InputError(f"{store.path}: it has no array {array}", f"its arrays: {', '.join(store.names)}")
-        shape = store.spec(array).shape
-        if (problem := misfit(name, shape)) is not None:
+        if (problem := unfit(name, store, array)) is not None:
             raise InputError(
                 f"{store.path}: {array}: {problem}", "choose a baseline that fits (`baseline:raw` always does)"
             )
+        shape = store.spec(array).shape
         self.spec, self.name, self.role = f"baseline:{name}", baseline.title, baseline.role
         self.arrays = (array, POWER) if baseline.power and POWER in store.names else (array,)
         self.digest = hashlib.sha256(f"{name} {VERSION} {self.arrays}".encode()).hexdigest()
@@ -126,6 +139,25 @@ class BaselineSource(FeatureSource):
             return features
         power = more[0] if more else log_power_db(batch)
         return np.concatenate([features, power[:, None].astype(np.float32)], axis=1)
+
+
+def unfit(name: str, store: Store, array: str | None = None) -> str | None:
+    """Why baseline `name` cannot be computed on a store; None when it can.
+
+    Args:
+        name: The baseline.
+        store: The store.
+        array: What is read where the baseline names no array of its own; by default the input of the encoders.
+    """
+    own = BASELINES[name].array
+    array = own or array or store.input
+    if array not in store.names:
+        return f"{name} needs the array {array}, which the store does not hold" if own else misfit(name, ())
+    spec = store.spec(array)
+    axes = tuple(spec.dims[1:])
+    if own and axes != BASELINES[name].axes:
+        return f"{name} needs {array} with axes ({', '.join(BASELINES[name].axes or ())}), not ({', '.join(axes)})"
+    return misfit(name, spec.shape)
 
 
 def misfit(name: str, shape: tuple[int, ...]) -> str | None:

@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import re
 
 import numpy as np
 from numpy.typing import NDArray
 
-Budget = int | Literal["all"]
-"""So many labels in all, or every training label."""
+Budget = int | str
+"""So many labels in all (10), so many of every class (`5 per class`), or every training label (`all`)."""
+_PER_CLASS = re.compile(r"([1-9]\d*) per class")
+
+
+def per_class(budget: Budget) -> int | None:
+    """Labels of every class that a budget grants; None of a budget of another kind."""
+    found = _PER_CLASS.fullmatch(budget) if isinstance(budget, str) else None
+    return int(found[1]) if found else None
+
+
+def budget_words(budget: Budget) -> str:
+    """A budget in words: `1,180 labels`, `5 labels per class`, `all labels`, `10 % of the labels`."""
+    if isinstance(budget, int):
+        return f"{budget:,} labels"
+    each = per_class(budget)
+    if each is not None:
+        return f"{each:,} label{'' if each == 1 else 's'} per class"
+    return "all labels" if budget == "all" else f"{budget} of the labels"
 
 
 def draw_balanced(labels: NDArray[np.int64], budget: int, seed: int) -> NDArray[np.int64]:
@@ -33,6 +50,25 @@ def draw_balanced(labels: NDArray[np.int64], budget: int, seed: int) -> NDArray[
     by_class = np.argsort(group, kind="stable")
     rank = np.arange(len(labels)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
     return np.sort(order[by_class[rank < take[group[by_class]]]])
+
+
+def draw_per_class(labels: NDArray[np.int64], each: int, seed: int) -> NDArray[np.int64]:
+    """Draw `each` samples of every class, or all of a class that has fewer. A pure function of its arguments.
+
+    Args:
+        labels: Classes of the training samples, (n,).
+        each: Labels of a class.
+        seed: Seed of the draw.
+
+    Returns:
+        Ascending positions in `labels`, int64; as many for every seed.
+    """
+    rng = np.random.default_rng([seed, each, 1])
+    order = rng.permutation(len(labels))
+    _, group, sizes = np.unique(labels[order], return_inverse=True, return_counts=True)
+    by_class = np.argsort(group, kind="stable")
+    rank = np.arange(len(labels)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    return np.sort(order[by_class[rank < each]])
 
 
 def draw_uniform(samples: int, budget: int, seed: int) -> NDArray[np.int64]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from wfm_cli.core.evaluation.draws import Budget
+from wfm_cli.core.evaluation.draws import Budget, budget_words, per_class
 from wfm_cli.core.evaluation.metrics import METRICS, Metric
 
 Attrs = Mapping[str, Any]
@@ -30,8 +30,9 @@ def findings(units: Sequence[Attrs]) -> list[str]:
 
 
 def _rank(budget: Budget) -> str:
-    """Budgets as text that sorts by size, all labels last."""
-    return "~" if budget == "all" else f"{budget:012d}"
+    """Budgets as text that sorts by size: labels in all, labels per class, all labels."""
+    each = per_class(budget)
+    return f"{budget:012d}" if isinstance(budget, int) else f"per class {each:012d}" if each else "~"
 
 
 def _group(units: Sequence[Attrs]) -> Iterator[str]:
@@ -63,7 +64,7 @@ def _group(units: Sequence[Attrs]) -> Iterator[str]:
 def _sentence(others: Sequence[Attrs], encoder: Attrs, metric: Metric, whom: str) -> str:
     """That the first of `others` is ahead of `encoder`, by how much, and which others are so too."""
     head, *rest = [unit for unit in others if _better(unit, encoder, metric)]
-    budget = "all labels" if head["budget"] == "all" else f"{head['budget']:,} labels"
+    budget = budget_words(head["budget"])
     doubt = "" if _apart(head, encoder, metric) else ", but their intervals overlap"
     names = ", ".join(str(unit["label"]) for unit in rest)
     also = f"; so {'is' if len(rest) == 1 else 'are'} {names}" if rest else ""
@@ -79,7 +80,7 @@ def _probed(unit: Attrs) -> str:
 
 
 def _what(unit: Attrs) -> str:
-    if unit.get("probe") == "scratch":
+    if unit.get("probe") == "scratch" or unit["role"] == "supervised":
         return "labels alone"
     return {"control": "untrained weights", "reference": "no input at all"}.get(unit["role"], "no training")
 

@@ -9,9 +9,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-Role = Literal["encoder", "control", "baseline", "reference"]
-"""`encoder`: under test; `control`: the same with random weights; `baseline`: raw or classical features that need no
-training; `reference`: the naive predictor."""
+Role = Literal["encoder", "control", "supervised", "baseline", "reference"]
+"""`encoder`: under test; `control`: the same with random weights; `supervised`: a network trained
+from scratch on labels alone; `baseline`: raw or classical features that need no training; `reference`: the naive
+predictor."""
 
 
 class FeatureSource(ABC):

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wfm_cli.core.evaluation.adaptation.samples import Row
-from wfm_cli.core.evaluation.baselines import misfit
+from wfm_cli.core.evaluation.baselines import unfit
 from wfm_cli.core.evaluation.encoders import BASELINE, RANDOM
 from wfm_cli.core.evaluation.features import cached
 from wfm_cli.core.evaluation.rows import table_rows
@@ -182,13 +182,12 @@ def _differences(old: Any, new: Any, path: str = "") -> Iterator[str]:
 
 def _beside(tasks: Sequence[Task], rows: Sequence[EncoderRow], store: Store, say: Voice) -> Iterator[EncoderRow]:
     """The rows that the tasks ask for beside the encoders, as far as they can be computed on this store."""
-    shape = store.spec(store.input).shape if store.input in store.names else ()
     first = next((row.encoder for row in rows if not row.encoder.startswith((BASELINE, RANDOM))), None)
     for name in dict.fromkeys(name for task in tasks for name in task.baselines):
         if name == UNTRAINED:
             if first is not None:
                 yield EncoderRow(encoder=f"{RANDOM}{first}")
-        elif (problem := misfit(name, shape)) is None:
+        elif (problem := unfit(name, store)) is None:
             yield EncoderRow(encoder=f"{BASELINE}{name}")
         else:
             say.line(f"left out: {problem}")

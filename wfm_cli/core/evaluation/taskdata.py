@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from wfm_cli.core.evaluation.draws import Budget, draw_balanced, draw_uniform
+from wfm_cli.core.evaluation.draws import Budget, draw_balanced, draw_per_class, draw_uniform, per_class
 from wfm_cli.core.evaluation.metrics import ClassPredictions, Predictions, ValuePredictions
 from wfm_cli.core.evaluation.probes.base import Choose, Fitted
 from wfm_cli.core.evaluation.tasks import Task
@@ -37,6 +37,8 @@ class TaskData:
     """Samples that choose."""
     test: Index
     """Samples that are scored."""
+    left_out: int = 0
+    """Labelled samples of the split that the task does not want (`only`)."""
 
     @property
     def count(self) -> int:
@@ -48,15 +50,25 @@ class TaskData:
 
         Every training label is one draw, whatever the number of seeds: repeats would be identical.
         """
-        if budget == "all" or budget >= len(self.train):
-            return self.train[None], [first_seed]
         numbers = [first_seed + i for i in range(seeds)]
-        if self.count:
-            labels = self.labels[self.train]
-            picks = [draw_balanced(labels, budget, seed) for seed in numbers]
-        else:
-            picks = [draw_uniform(len(self.train), budget, seed) for seed in numbers]
-        return self.train[np.stack(picks)], numbers
+        picks = np.stack([self._draw(budget, seed) for seed in numbers])
+        if picks.shape[1] >= len(self.train):
+            return self.train[None], [first_seed]
+        return self.train[picks], numbers
+
+    def _draw(self, budget: Budget, seed: int) -> Index:
+        """Positions in `train` of one draw."""
+        if budget == "all":
+            return np.arange(len(self.train))
+        each, labels = per_class(budget), self.labels[self.train]
+        if not self.count:
+            if each is not None:
+                raise InputError(
+                    f"task {self.task.name}: it has values, no classes of which to draw {budget}",
+                    "give a number of labels in all",
+                )
+            return draw_uniform(len(labels), int(budget), seed)
+        return draw_balanced(labels, int(budget), seed) if each is None else draw_per_class(labels, each, seed)
 
     def predict(self, fitted: Fitted, x: torch.Tensor, rows: Index) -> Predictions:
         """Guesses of a fitted probe for features `x` (m, d) of the samples `rows` (m,)."""
@@ -94,17 +106,26 @@ def load_task_data(store: Store, task: Task, split: str | None) -> TaskData:
     Raises:
         InputError: The store lacks the labels, or a part of the split is empty or unfit for the task.
     """
-    if task.label not in store.names:
+    wanted = (task.label, *task.or_label)
+    label = next((name for name in wanted if name in store.names), None)
+    if label is None:
         known = ", ".join(name for name in store.names if name.startswith("labels/")) or "none"
-        raise InputError(f"{store.path}: task {task.name} needs {task.label}", f"labels of this store: {known}")
-    labels = store.read(task.label)
-    named = store.spec(task.label).attrs.get("classes")
+        raise InputError(
+            f"{store.path}: task {task.name} needs {' or '.join(wanted)}", f"labels of this store: {known}"
+        )
+    labels = store.read(label)
+    named = store.spec(label).attrs.get("classes")
     labelled = np.isfinite(labels).reshape(len(labels), -1).all(1)
     if task.kind == "classes":
-        labels, names = _as_classes(store, task, labels, named)
+        labels, names = _as_classes(store, task, label, labels, named)
         labelled &= labels >= 0  # a negative class means: not labelled
     else:
         labels, names = labels.reshape(len(labels), -1).astype(np.float64), ()
+    kept = _wanted(store, task)
+    left_out = int((labelled & ~kept).sum())
+    labelled &= kept
+    if task.only:
+        labels, names = _closed_up(labels, names, labelled)
     parts = store.split(split)
     train, val, test = (np.flatnonzero(labelled & (parts == code)).astype(np.int64) for code in range(3))
     name = split or store.default_split
@@ -112,21 +133,49 @@ def load_task_data(store: Store, task: Task, split: str | None) -> TaskData:
         if not len(part):
             raise InputError(f"{store.path}: split {name} has no {word} sample for task {task.name}", "choose --split")
     _check_groups(store, task, name, train, test)
-    return TaskData(task, labels, names, train, val, test)
+    return TaskData(task, labels, names, train, val, test, left_out)
+
+
+def _wanted(store: Store, task: Task) -> NDArray[np.bool_]:
+    """Which samples have the classes that `task.only` asks for, (samples,)."""
+    wanted = np.ones(store.samples, dtype=np.bool_)
+    for name, classes in task.only.items():
+        if name not in store.names:
+            known = ", ".join(name for name in store.names if name.startswith("labels/")) or "none"
+            raise InputError(f"{store.path}: task {task.name} needs {name}", f"labels of this store: {known}")
+        named = [str(word) for word in store.spec(name).attrs.get("classes") or ()]
+        numbers = [named.index(word) for word in classes if word in named]
+        if not numbers:
+            raise InputError(
+                f"{store.path}: task {task.name}: {name} has none of the classes {', '.join(classes)}",
+                f"its classes: {', '.join(named) or 'without names'}",
+            )
+        wanted &= np.isin(store.read(name), numbers)
+    return wanted
+
+
+def _closed_up(
+    labels: NDArray[Any], names: tuple[str, ...], kept: NDArray[np.bool_]
+) -> tuple[NDArray[Any], tuple[str, ...]]:
+    """Class numbers without those that no kept sample has, and the names of the others."""
+    if not names:
+        return labels, names
+    present = np.unique(labels[kept])
+    number = np.full(len(names), -1, dtype=np.int64)
+    number[present] = np.arange(len(present))
+    return np.where(labels >= 0, number[labels], labels), tuple(names[i] for i in present)
 
 
 def _as_classes(
-    store: Store, task: Task, labels: NDArray[Any], named: Any
+    store: Store, task: Task, label: str, labels: NDArray[Any], named: Any
 ) -> tuple[NDArray[np.int64], tuple[str, ...]]:
     if labels.ndim != 1 or labels.dtype.kind not in "iub":
-        raise InputError(
-            f"{store.path}: {task.label} holds {labels.dtype} {labels.shape[1:]}, not one class per sample"
-        )
+        raise InputError(f"{store.path}: {label} holds {labels.dtype} {labels.shape[1:]}, not one class per sample")
     labels = labels.astype(np.int64)
     count = task.classes or (len(named) if named else int(labels.max()) + 1)
     if labels.max() >= count:
         raise InputError(
-            f"{store.path}: {task.label} holds class {labels.max()}, task {task.name} has classes 0 to {count - 1}"
+            f"{store.path}: {label} holds class {labels.max()}, task {task.name} has classes 0 to {count - 1}"
         )
     names = [str(name) for name in named] if named and len(named) == count else [str(i) for i in range(count)]
     return labels, tuple(names)

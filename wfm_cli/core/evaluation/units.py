@@ -89,6 +89,7 @@ class UnitPlan:
             "budget": self.budget,
             "n_val": len(self.data.val),
             "n_test": len(self.data.test),
+            "left_out": self.data.left_out,
             "classes": list(self.data.classes),
         }
 

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from wfm_cli.core.evaluation.draws import budget_words
 from wfm_cli.core.evaluation.taskdata import TaskData
 from wfm_cli.core.evaluation.units import UnitPlan
 
@@ -38,7 +39,8 @@ class Voice:
     def unit(self, plan: UnitPlan, attrs: Mapping[str, Any]) -> None:
         """The result of one unit."""
         self.done += 1
-        head = f"[{self.done}/{self.total}] {plan.data.task.name}, {plan.row.label}, {plan.probe}, {plan.budget} labels"
+        head = f"[{self.done}/{self.total}] {plan.data.task.name}, {plan.row.label}, {plan.probe}, "
+        head += budget_words(plan.budget)
         if attrs["status"] == "failed":
             self.line(f"{head}: failed ({attrs['error']})")
             return

@@ -9,7 +9,9 @@ from pydantic import Field, model_validator
 from wfm_cli.core.recipe.base import Recipe, Strict
 from wfm_cli.core.recipe.probes import ProbeChoice, ProbeKind, named
 
-Budget = Annotated[int, Field(ge=1)] | Literal["all"]
+PerClass = Annotated[str, Field(pattern=r"^[1-9][0-9]* per class$")]
+"""So many labels of every class, as few-shot papers count: `5 per class`."""
+Budget = Annotated[int, Field(ge=1)] | Literal["all"] | PerClass
 
 
 class AdaptBlock(Strict):
@@ -56,7 +58,8 @@ class ProbeBlock(Strict):
     adapt: AdaptBlock = AdaptBlock()
     """Budget of all probes that are trained by gradient descent."""
     labels: tuple[Budget, ...] = Field((10, 50, 200, "all"), min_length=1)
-    """Label budgets: so many training labels in all, drawn evenly over the classes. Validation labels do not count."""
+    """Label budgets: so many training labels in all, drawn evenly over the classes, so many of every class
+    (`5 per class`), or `all`. Validation labels do not count."""
     seeds: int = Field(5, ge=1)
     """Independent draws of each label budget."""
     seed: int = 0

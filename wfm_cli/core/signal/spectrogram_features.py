@@ -51,9 +51,8 @@ def energy(spectrogram: NDArray[Any]) -> Features:
     floor = _decibels(spectrum[:, :, :weakest].mean(2))
     low, high = np.quantile(values.reshape(*values.shape[:2], -1), (0.1, 0.9), axis=2)
     peak = _decibels(spectrum[:, :, -1])
-    return (
-        np.stack([level, level + floor, -floor, peak - floor, low - floor, high - floor], 2).mean(1).astype(np.float32)
-    )
+    made = np.stack([level, level + floor, -floor, peak - floor, low - floor, high - floor], 2)
+    return np.asarray(made.mean(1), np.float32)
 
 
 def temporal_statistics(spectrogram: NDArray[Any]) -> Features:

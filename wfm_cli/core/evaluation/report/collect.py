@@ -131,6 +131,7 @@ def _table(units: Sequence[Attrs], published: PublishedFigures) -> TaskTable:
         leak=dict(head.get("split_leak") or {}),
         n_test=head.get("n_test"),
         n_val=head.get("n_val"),
+        left_out=int(head.get("left_out") or 0),
         classes=tuple(map(str, head.get("classes") or ())),
         data_digest=str(head.get("data_digest") or ""),
     )

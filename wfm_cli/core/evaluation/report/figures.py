@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator
 
+from wfm_cli.core.evaluation.draws import per_class
 from wfm_cli.core.evaluation.report.model import Budget, Report, Row, TaskTable
 from wfm_cli.core.evaluation.report.style import (
     COLUMN,
@@ -110,6 +111,8 @@ def _positions(table: TaskTable) -> dict[Budget, float]:
     for budget in table.budgets:
         share = str(budget).partition(" %")[0]
         known = float(share) / 100 * everything if share.replace(".", "", 1).isdigit() else everything
+        if per_class(budget) is not None:
+            known = table.n_train(budget) or everything
         places[budget] = float(budget) if isinstance(budget, int) else known
     return places
 

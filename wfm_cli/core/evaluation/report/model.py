@@ -8,11 +8,12 @@ from typing import Any
 from wfm_cli.core.evaluation.metrics import METRICS
 
 Budget = int | str
-"""Labels in all (10), `"all"`, or a share as printed in a paper (`"10 %"`)."""
+"""Labels in all (10), of every class (`"5 per class"`), `"all"`, or a share as printed in a paper (`"10 %"`)."""
 
 ROLES = {
     "encoder": "Encoders",
     "control": "Controls",
+    "supervised": "Supervised from scratch",
     "baseline": "Classical features",
     "reference": "References",
 }
@@ -152,6 +153,8 @@ class TaskTable:
     leak: dict[str, Any] = field(default_factory=dict)
     n_test: int | None = None
     n_val: int | None = None
+    left_out: int = 0
+    """Labelled samples that the task does not want."""
     classes: tuple[str, ...] = ()
     data_digest: str = ""
     deltas: dict[str, dict[Budget, Delta]] = field(default_factory=dict)
@@ -164,6 +167,11 @@ class TaskTable:
     def cells(self) -> list[Cell]:
         """Every cell."""
         return [cell for row in self.rows for cell in row.cells.values()]
+
+    def n_train(self, budget: Budget) -> float | None:
+        """Training labels of a budget, the most that any row saw."""
+        counts = [row.cells[budget].n_train for row in self.rows if budget in row.cells and row.role != "reference"]
+        return max((count for count in counts if count == count), default=None)
 
     def n_all(self) -> int | None:
         """Training labels of the budget `all`."""

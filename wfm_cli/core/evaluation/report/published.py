@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from wfm_cli.core.evaluation.draws import per_class
 from wfm_cli.core.evaluation.report.model import Budget, Published
 from wfm_cli.errors import InputError
 
@@ -35,12 +36,15 @@ def normal_budget(value: Any) -> Budget:
 
 
 def budget_order(value: Budget) -> tuple[int, float, str]:
-    """Sorting key: counts, then shares, then all labels."""
+    """Sorting key: counts, then labels per class, then shares, then all labels."""
     if isinstance(value, int):
         return 0, value, ""
+    each = per_class(value)
+    if each is not None:
+        return 1, each, ""
     share = value.partition(" %")[0]
     number = float(share) if share.replace(".", "", 1).isdigit() else 0.0
-    return (2, 0, "") if value == "all" else (1, number, value)
+    return (3, 0, "") if value == "all" else (2, number, value)
 
 
 def group_published(entries: Iterable[Mapping[str, Any]]) -> list[Published]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from wfm_cli.core.evaluation.draws import budget_words
 from wfm_cli.core.evaluation.report.model import ROLES, Budget, Cell, Delta, Metric, Published, Report, Row, TaskTable
 from wfm_cli.core.evaluation.statistics import MIN_SEEDS
 
@@ -127,7 +128,7 @@ def _elsewhere(entries: Sequence[Published]) -> Iterator[str]:
     """Published figures in words, for budgets that the table has no column for."""
     parts = []
     for entry in entries:
-        amounts = (f"{value:g} {entry.unit}".strip() + f" with {_amount(b)}" for b, value in entry.values.items())
+        amounts = (f"{value:g} {entry.unit}".strip() + f" with {budget_words(b)}" for b, value in entry.values.items())
         parts.append(f"{entry.system} {', '.join(amounts)} [{entry.mark}]")
     if parts:
         yield f"Published for other budgets: {'; '.join(parts)}."
@@ -153,6 +154,8 @@ def split_sentence(table: TaskTable) -> str:
     sizes = [f"{n:,} {name}" for n, name in ((table.n_val, "validation"), (table.n_test, "test")) if n]
     if sizes:
         parts.append(f"Samples: {', '.join(sizes)}.")
+    if table.left_out:
+        parts.append(f"{table.left_out:,} samples of other labels left out.")
     return " ".join(parts)
 
 
@@ -226,10 +229,6 @@ def _notes(table: TaskTable) -> Iterator[str]:
         )
     if sentence := split_sentence(table):
         yield sentence
-
-
-def _amount(budget: Budget) -> str:
-    return f"{budget:,} labels" if isinstance(budget, int) else "all labels" if budget == "all" else f"{budget} labels"
 
 
 def _span(numbers: Sequence[int]) -> str:

@@ -39,10 +39,16 @@ class Task(Strict):
     """One sentence."""
     label: str
     """Array of the store that holds the truth: integer classes, or values in metres."""
+    or_label: tuple[str, ...] = ()
+    """Arrays of the same meaning in stores of other builders; the first that a store has is taken."""
     kind: Literal["classes", "values"]
     """What the array holds."""
     classes: int | None = None
     """Number of classes; None takes the array's own list of classes."""
+    only: Mapping[str, tuple[str, ...]] = {}
+    """Samples that belong to the task: label arrays of the store and the classes of each that are kept, such as
+    `{labels/mobility: [pedestrian, vehicular]}`. All others are left out and counted; classes of `label` that no kept
+    sample has are none of the task's."""
     primary: str
     """Metric that chooses on validation and fills tables."""
     within: str | None = None
@@ -59,6 +65,8 @@ class Task(Strict):
         unknown = [name for name in self.baselines if name not in (*BASELINES, RANDOM)]
         if unknown:
             raise ValueError(f"baselines: unknown {', '.join(unknown)}; known: {', '.join((*BASELINES, RANDOM))}")
+        if self.only and self.classes is not None:
+            raise ValueError("classes: with `only`, classes are counted from the samples that are kept")
         wanted = {"system", "protocol", "metric", "budget", "value", "unit", "source"}
         for entry in self.published:
             if set(entry) != wanted:
@@ -157,6 +165,8 @@ def _fill(value: Any, words: Mapping[str, Any]) -> Any:
         return words[bare] if bare in words else value.format(**words)
     if isinstance(value, list):
         return [_fill(item, words) for item in value]
+    if isinstance(value, dict):
+        return {_fill(key, words): _fill(item, words) for key, item in value.items()}
     return value
 
 
