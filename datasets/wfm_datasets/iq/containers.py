@@ -49,7 +49,7 @@ _FOREIGN: tuple[tuple[int, bytes, str], ...] = (
     (0, b"\x28\xb5\x2f\xfd", "zstd file"),
     (257, b"ustar", "tar archive"),
 )
-_DECODING = (
+DECODING = (
     OSError,
     EOFError,
     lzma.LZMAError,
@@ -102,7 +102,7 @@ def decompressing(path: Path) -> Iterator[BinaryIO]:
         raise damaged(path, "no longer a compressed file") from None
     except InputError:
         raise
-    except _DECODING as error:
+    except DECODING as error:
         raise damaged(path, error) from None
 
 
@@ -130,6 +130,6 @@ def decode(recording: Recording) -> Bytes:
         pass
     except InputError:
         raise
-    except _DECODING as error:
+    except DECODING as error:
         raise damaged(path, error) from None
     raise damaged(path, f"holds no {member}")
