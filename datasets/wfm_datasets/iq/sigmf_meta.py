@@ -267,7 +267,7 @@ def _objects(meta: Mapping[str, Any], key: str, where: str) -> list[dict[str, An
     value = meta.get(key) or []
     if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
         raise InputError(f"{where}: {key} is no list of objects", "expected SigMF metadata")
-    return float(value) if abs(value) < 2**53 else value
+    return value
 
 
 def _number(item: Mapping[str, Any], key: str, where: str, least: float, most: float, default: float) -> float:
