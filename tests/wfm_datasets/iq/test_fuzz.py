@@ -1,0 +1,135 @@
+"""Damaged and hostile files: an account in one line, or a right reading; nothing opened elsewhere, memory bounded."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.fakes import hostile
+from tests.fakes.hostile import WEIRD, damage, damaged_json, explore, limited_memory, mutations
+from wfm_datasets.iq.scan import ReadOptions, scan
+
+EXAMPLES = int(os.environ.get("WFM_FUZZ_EXAMPLES", "0"))
+"""Examples per kind of file; the suite takes few, always the same ones."""
+SUPPRESSED = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture, HealthCheck.data_too_large]
+
+
+def few(examples: int) -> settings:
+    return settings(
+        max_examples=EXAMPLES or examples, derandomize=not EXAMPLES, deadline=None, database=None,
+        suppress_health_check=SUPPRESSED,
+    )  # fmt: skip
+
+
+def iq(count: int = 96, seed: int = 0) -> np.ndarray[Any, Any]:
+    rng = np.random.default_rng(seed)
+    tone = 0.5 * np.exp(2j * np.pi * 0.1 * np.arange(count))
+    return (tone + 0.02 * (rng.standard_normal(count) + 1j * rng.standard_normal(count))).astype(np.complex64)
+
+
+META: dict[str, Any] = {
+    "global": {
+        "core:datatype": "cf32_le", "core:version": "1.2.0", "core:sample_rate": 1e6, "core:num_channels": 1,
+        "core:offset": 0, "wfm:scenario": "street",
+        "core:extensions": [{"name": "wfm", "version": "1.0.0", "optional": True}],
+    },
+    "captures": [{"core:sample_start": 0, "core:frequency": 1e9, "core:header_bytes": 0},
+                 {"core:sample_start": 48, "core:frequency": 1e9}],
+    "annotations": [
+        {"core:sample_start": 8, "core:sample_count": 24, "core:label": "qpsk", "core:freq_lower_edge": 999.9e6,
+         "core:freq_upper_edge": 1000.1e6, "wfm:snr_db": 10.0, "wfm:modulation": "qpsk"},
+        {"core:sample_start": 40, "core:sample_count": 8, "core:comment": "x"},
+    ],
+}  # fmt: skip
+
+
+def write_sigmf(folder: Path) -> None:
+    (folder / "x.sigmf-meta").write_text(json.dumps(META))
+    (folder / "x.sigmf-data").write_bytes(iq().tobytes())
+
+
+def write_raw(folder: Path) -> None:
+    (folder / "g001_433.92M_250k.cs16").write_bytes((iq(400).view(np.float32) * 20_000).astype("<i2").tobytes())
+    (folder / "b.bin").write_bytes(((iq(400).view(np.float32) * 100) + 127.5).astype("u1").tobytes())
+    (folder / "c.cf32").write_bytes(iq(200).tobytes())
+
+
+SEEDS: dict[str, Callable[[Path], None]] = {"sigmf": write_sigmf, "raw": write_raw}
+
+
+@pytest.fixture(scope="module")
+def originals(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, bytes]]:
+    """The bytes of every file of every kind, by its path below the folder."""
+    made = {}
+    for kind, write in SEEDS.items():
+        folder = tmp_path_factory.mktemp(kind)
+        write(folder)
+        scan([str(folder)], ReadOptions())  # imports are not watched
+        made[kind] = {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+    return made
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Iterator[Callable[[dict[str, bytes]], Path]]:
+    """Writes files into a new folder each time."""
+    numbers = itertools.count()
+    (tmp_path / "outside.bin").write_bytes(iq(64).tobytes())
+    (tmp_path / "outside.sigmf-data").write_bytes(iq(64).tobytes())
+
+    def write(files: dict[str, bytes]) -> Path:
+        shutil.rmtree(tmp_path / f"f{(number := next(numbers)) - 1}", ignore_errors=True)
+        folder = tmp_path / f"f{number}"
+        for name, content in files.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(content)
+        return folder
+
+    with limited_memory():
+        yield write
+
+
+Fresh = Callable[[dict[str, bytes]], Path]
+Originals = dict[str, dict[str, bytes]]
+
+
+@pytest.mark.parametrize("kind", SEEDS)
+def test_whole_files_are_read(kind: str, originals: Originals, fresh: Fresh) -> None:
+    found = explore(fresh(originals[kind]))
+    assert not isinstance(found, Exception)
+    assert found.recordings
+    assert not found.failed
+
+
+@pytest.mark.parametrize("kind", SEEDS)
+def test_damaged_files_are_read_or_accounted_for(kind: str, originals: Originals, fresh: Fresh) -> None:
+    files = originals[kind]
+
+    @few(25)
+    @given(st.integers(0, 99), mutations())
+    def check(which: int, how: list[hostile.Mutation]) -> None:
+        name = list(files)[which % len(files)]
+        content = files[name]
+        for mutation in how:
+            content = damage(content, mutation)
+        folder = fresh({**files, name: content})
+        explore(folder)
+        explore(folder, inputs=(str(folder / name),))
+
+    check()
+
+
+@few(60)
+@given(st.integers(0, 200), st.sampled_from(WEIRD), st.booleans())
+def test_sigmf_metadata_of_any_content(fresh: Fresh, which: int, value: Any, remove: bool) -> None:
+    explore(fresh({"x.sigmf-meta": damaged_json(json.dumps(META), which, value, remove).encode(),
+                   "x.sigmf-data": iq().tobytes()}))  # fmt: skip
