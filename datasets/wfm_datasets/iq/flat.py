@@ -5,6 +5,7 @@ Layout keys of a flat recording, all in bytes of the file:
     offset         first sample (default 0)
     example_bytes  from one example to the next (default: examples lie back to back)
     plane_bytes    from the I numbers of an example to its Q numbers, where they lie in two blocks (default 0: I Q I Q)
+    channel_bytes  from one channel to the next, where each lies in its own block (default 0: step by step)
     order          "qi" where Q comes first
     zero, full_scale   instead of the type's own
     segments       [[first sample, byte], ...] where a continuous recording lies in several pieces
@@ -97,6 +98,7 @@ class Cutter:
     """Byte of every segment."""
     example_bytes: int
     plane_bytes: int
+    channel_bytes: int
     flip: bool
     zero: float
     scale: float
@@ -105,8 +107,8 @@ class Cutter:
     def of(cls, recording: Recording) -> Cutter:
         """From datatype, shape and layout of a recording."""
         kind, layout = sample_type(recording.datatype), cast("dict[str, Any]", recording.layout)
-        plane = int(layout.get("plane_bytes", 0))
-        pitch = kind.part_bytes * recording.channels * (1 if plane else kind.parts)
+        plane, block = int(layout.get("plane_bytes", 0)), int(layout.get("channel_bytes", 0))
+        pitch = kind.part_bytes * (1 if block else recording.channels) * (1 if plane else kind.parts)
         segments = np.array(layout.get("segments") or [[0, layout.get("offset", 0)]], np.int64)
         return cls(
             recording,
@@ -114,8 +116,9 @@ class Cutter:
             pitch,
             segments[:, 0].copy(),
             segments[:, 1].copy(),
-            int(layout.get("example_bytes", pitch * recording.samples * (2 if plane else 1))),
+            int(layout.get("example_bytes", kind.sample_bytes * recording.channels * recording.samples)),
             plane,
+            block,
             layout.get("order", "iq") == "qi",
             float(layout.get("zero", kind.zero)),
             float(layout.get("full_scale", kind.full_scale)),
@@ -146,13 +149,16 @@ class Cutter:
         targets = numbers[..., ::-1] if self.flip else numbers
         if not self.kind.complex:
             numbers[..., 1] = 0
-        if self.plane_bytes or not self.kind.complex:
-            for part in range(self.kind.parts):
-                raw = self._raw(data, examples, starts, length, part * self.plane_bytes)
-                self._scale(raw.reshape(len(starts), length, -1).swapaxes(1, 2), targets[..., part])
-        else:
-            raw = self._raw(data, examples, starts, length, 0)
-            self._scale(raw.reshape(len(starts), length, -1, 2).swapaxes(1, 2), targets)
+        blocks = self.recording.channels if self.channel_bytes else 1
+        planes = 2 if self.plane_bytes else 1
+        wide = 1 if self.plane_bytes or not self.kind.complex else 2
+        for block in range(blocks):
+            for plane in range(planes):
+                shift = block * self.channel_bytes + plane * self.plane_bytes
+                raw = self._raw(data, examples, starts, length, shift)
+                stored = raw.reshape(len(starts), length, -1, wide).swapaxes(1, 2)
+                channels = slice(block, block + 1) if self.channel_bytes else slice(None)
+                self._scale(stored, targets[:, channels, :, plane : plane + wide])
         if self.kind.kind == "f":
             self._refuse_unfinite(numbers, examples, starts)
 

@@ -55,6 +55,12 @@ def facts(path: Path) -> NameFacts:
     return NameFacts(rate, frequency, _datatype(path))
 
 
+def lone_hertz(name: str) -> float | None:
+    """The only number with the unit Hz in a name, which may be a rate or a frequency."""
+    found = re.findall(rf"{_EDGE}{_NUMBER}([kMG]?)Hz{_END}", name)
+    return _value(*found[0]) if len(found) == 1 else None
+
+
 def _of_program(name: str) -> NameFacts | None:
     """Names that one program writes."""
     if match := re.fullmatch(r"gqrx_\d{8}_\d{6}_(\d+)_(\d+)_fc\.raw", name):

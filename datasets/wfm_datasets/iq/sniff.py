@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from wfm_cli.errors import InputError
 from wfm_datasets.iq.datatypes import sample_type
+from wfm_datasets.iq.recording import Recording, open_windows
 
 PROBE_BYTES = 1 << 20
 """Bytes from the start of the file that are looked at."""
@@ -92,8 +94,6 @@ def _integer(low: float, high: float, bytes_: NDArray[np.uint8]) -> float:
 
 def problem(samples: NDArray[np.complex64]) -> str | None:
     """Why samples cannot be I/Q: real numbers in disguise, sizes that no receiver writes. (channels, T), scale 1."""
-    if not np.all(np.isfinite(samples)):
-        return "holds NaN or infinity"
     largest = float(np.abs(samples).max(initial=0.0))
     if largest > LARGEST:
         return f"holds numbers up to {largest:.1e}, which no receiver writes"
@@ -131,6 +131,31 @@ def remarks(samples: NDArray[np.complex64]) -> list[str]:
     if float(np.abs(samples).max(initial=0.0)) > 16:
         told.append("amplitudes are counts, not parts of full scale: levels in dBFS are relative")
     return told
+
+
+def examine(recording: Recording, *, certain: bool, read_as: str = "") -> Recording:
+    """The recording with remarks on its first samples.
+
+    Args:
+        recording: As a reader described it.
+        certain: The file says that it holds I/Q, so that a symmetric spectrum is no reason to refuse it.
+        read_as: Type and where it comes from, for the error.
+
+    Raises:
+        InputError: the first samples cannot be I/Q, or are not finite.
+    """
+    count = min(recording.samples, max(1, PROBE_BYTES // (8 * recording.channels)))
+    examples = np.arange(min(recording.examples, max(1, PROBE_BYTES // (8 * recording.channels * count))))
+    read = open_windows(recording)
+    try:
+        first = read(examples, np.zeros(len(examples), np.int64), count)
+    except InputError as error:
+        raise InputError(f"{error.message}{read_as}", error.hint) from None
+    wrong = None if certain else problem(first[0])
+    if wrong:
+        raise InputError(f"{recording.path}: {wrong}{read_as}", "name the sample type with --dtype, or leave it out")
+    notes = (*recording.notes, *remarks(first))
+    return replace(recording, notes=notes) if len(notes) > len(recording.notes) else recording
 
 
 def disagreement(head: bytes, datatype: str) -> str | None:

@@ -6,6 +6,7 @@ pairs, `belongs(path)`: whether a file is the companion of another one.
 
 FORMATS: tuple[str, ...] = (
     "sigmf",
+    "wav",
     "raw",
 )  # fmt: skip
 """Modules in the order in which they are asked: the most certain signs first, files without a header last."""

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-
-import numpy as np
 
 from wfm_cli.core.store.schema import JSON
 from wfm_cli.errors import InputError
 from wfm_datasets.iq import sniff
 from wfm_datasets.iq.containers import compression, foreign, is_text, pointer
 from wfm_datasets.iq.datatypes import RTL_ZERO, canonical, sample_type
-from wfm_datasets.iq.flat import Cutter, fitting, stamp
+from wfm_datasets.iq.flat import fitting, stamp
 from wfm_datasets.iq.names import NameFacts, facts
 from wfm_datasets.iq.recording import Recording
 from wfm_datasets.iq.scan import ReadOptions
@@ -125,30 +123,14 @@ def describe(
         dropped_bytes=dropped,
         layout=layout,
     )
-    return _checked(recording, head, body, how, header, dropped)
-
-
-def _checked(recording: Recording, head: bytes, body: bytes, how: str, header: Header, dropped: int) -> Recording:
-    """With notes on the first samples; refused where these cannot be I/Q."""
-    path, kind = recording.path, sample_type(recording.datatype)
-    count = min(len(body) // kind.sample_bytes, recording.samples)
-    cutter = Cutter.of(recording)
-    try:
-        data = np.frombuffer(head, np.uint8)
-        first = cutter.windows(data, np.zeros(1, np.int64), np.zeros(1, np.int64), count)[0]
-        wrong = sniff.problem(first)
-    except InputError as error:
-        raise InputError(f"{error.message} (read as {recording.datatype}: {how})", _REMEDY) from None
-    if wrong:
-        raise InputError(f"{path}: {wrong} (read as {recording.datatype}: {how})", _REMEDY)
-    notes = sniff.remarks(first)
+    notes = []
     if header.bytes:
         notes.append(f"{header.bytes} bytes before the samples: {header.name}")
-    if not how.startswith("guess") and (other := sniff.disagreement(body, recording.datatype)):
+    if not how.startswith("guess") and (other := sniff.disagreement(body, datatype)):
         notes.append(other)
     if dropped:
         notes.append(f"{dropped} bytes at the end make no whole sample")
-    return Recording(**{**recording.__dict__, "notes": tuple(notes)})
+    return sniff.examine(replace(recording, notes=tuple(notes)), certain=False, read_as=f" (read as {datatype}: {how})")
 
 
 def _datatype(path: Path, body: bytes, options: ReadOptions, named: NameFacts) -> tuple[str, str]:

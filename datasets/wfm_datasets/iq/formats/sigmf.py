@@ -20,6 +20,7 @@ from wfm_datasets.iq.flat import stamp
 from wfm_datasets.iq.recording import Recording
 from wfm_datasets.iq.scan import ReadOptions
 from wfm_datasets.iq.sigmf_meta import MAX_META_BYTES, Source
+from wfm_datasets.iq.sniff import examine
 
 META, DATA, COLLECTION = ".sigmf-meta", ".sigmf-data", ".sigmf-collection"
 _ARCHIVES = (".sigmf", ".sigmf.gz", ".sigmf.xz", ".sigmf.bz2", ".sigmf.zip")
@@ -65,7 +66,8 @@ def recordings(path: Path, options: ReadOptions) -> list[Recording]:
     data = _dataset(meta, document["global"])
     _check_sum(document["global"], options, data, str(data), lambda: data.open("rb"))
     where = {**stamp(data), "offset": 0}
-    return sigmf_meta.recordings(document, Source(data, data.stat().st_size, where), meta.stem, str(meta))
+    made = sigmf_meta.recordings(document, Source(data, data.stat().st_size, where), meta.stem, str(meta))
+    return [examine(recording, certain=True) for recording in made]
 
 
 def _document(meta: Path) -> dict[str, Any]:
@@ -195,7 +197,7 @@ def _member(
     source = Source(path, size, layout, not plain)
     made = sigmf_meta.recordings(document, source, own, f"{path}: {name}{META}")
     _check_sum(document["global"], options, path, f"{path}: {name}{DATA}", lambda: _reader(path, made[0], place, plain))
-    return made
+    return [examine(recording, certain=True) for recording in made]
 
 
 @contextmanager
