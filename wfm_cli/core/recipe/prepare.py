@@ -95,11 +95,86 @@ class WavesFMSource(Strict):
     _shares = field_validator("fractions")(_whole)
 
 
+class SpectrogramSource(Strict):
+    """Spectrograms of I/Q recordings: SigMF, WAV, NumPy, MATLAB, HDF5 sets, raw samples and what else wfm reads."""
+
+    kind: Literal["spectrogram"] = "spectrogram"
+    inputs: tuple[str, ...] = Field(min_length=1)
+    """Files, folders that are searched to the bottom, and globs."""
+
+    dtype: str | None = None
+    """Type of the samples of headerless files, such as `cs16`, `cu8` or `cf32_le`; without it their bytes decide."""
+    rate: float | None = Field(None, gt=0)
+    """Samples per second, Hz; wins over what the files say."""
+    freq: float | None = Field(None, ge=0)
+    """Centre frequency, Hz; wins over what the files say."""
+    order: Literal["auto", "iq", "qi"] = "auto"
+    """Which part of a sample comes first in headerless files."""
+    skip_bytes: int | None = Field(None, ge=0)
+    """Header of headerless files, bytes; without it known headers are recognised."""
+    layout: Literal["auto", "samples", "parts_first", "parts_last"] = "auto"
+    """Where I and Q lie in real arrays of .npy, .npz and MATLAB files: `parts_first` (N, 2, L), `parts_last`
+    (N, L, 2), or one after the other (`samples`)."""
+    variable: str | None = None
+    """Variable of .npz, MATLAB and HDF5 files that hold several."""
+    label: str = "auto"
+    """Where classes come from: `auto` (the files, else their folders), `folder`, `none`, `name:REGEX` with one group,
+    `csv:FILE` with columns file,label, or the name of a field of the files."""
+    checksum: bool = True
+    """Compare the data of SigMF recordings with their sha512."""
+    skip_bad: bool = False
+    """Leave out files that cannot be read; without it one of them stops the build before anything is written."""
+
+    preset: Literal["lwm-spectro", "wavesfm", "torchsig"] = "lwm-spectro"
+    """Size, hop and window: LWM-Spectro 128 x 128 at a hop of 64, WavesFM 224 x 224 at 112, TorchSig 512 x 512 without
+    overlap under a Blackman window. The next four fields change one thing each."""
+    nfft: int | None = Field(None, ge=2, le=65536)
+    """Frequencies; the hop scales with it."""
+    hop: int | None = Field(None, ge=1)
+    """Samples from one frame to the next."""
+    frames: int | None = Field(None, ge=1, le=65536)
+    """Frames. A window of a recording has nfft + (frames - 1) hop samples; nothing is padded."""
+    window: Literal["hann", "hamming", "blackman", "rect"] | None = None
+    """Weights of the samples of a frame (periodic)."""
+    floor_db: float = Field(-120.0, ge=-300, le=0)
+    """Powers below this read as this, dBFS; eight bits span 127.5 dB from here."""
+    gain_db: float = Field(0.0, ge=-200, le=200)
+    """Added to the level of all samples, and stored beside each, for files in other units than full scale."""
+
+    windows: Literal["recording", "annotation"] = "recording"
+    """What windows are cut from: whole recordings, or their annotated stretches alone, which give the class."""
+    stride: float = Field(1.0, gt=0)
+    """From one window to the next, in windows: 1 leaves no gap and no overlap."""
+    max_windows: int | None = Field(None, ge=1)
+    """At most so many windows of one recording, annotation or example, spread evenly over it."""
+    channels: Literal["separate", "joint"] = "separate"
+    """Channels recorded at the same time: samples of their own, or the channel axis of one sample."""
+    dtype_out: Literal["float16", "float32", "uint8"] = "float16"
+    """Type of the stored decibels; uint8 has steps of 0.5 dB and is decoded when it is read."""
+    keep_iq: bool = False
+    """Store the I/Q of every window as well."""
+
+    joint: dict[str, tuple[str, ...]] = Field({})
+    """Labels made of several fields, such as `snr_mobility: [snr_db, mobility]`."""
+    split: str | None = Field(None, pattern=r"^[a-z][a-z0-9_]*$")
+    """Default split; `recording` where there are enough recordings, else `random`."""
+    split_seed: int = 0
+    """Seed of the splits."""
+    fractions: tuple[float, float, float] = (0.7, 0.1, 0.2)
+    """Shares of train, validation and test; splits with a given test set use the ratio of the first two."""
+    hold_out: dict[str, str | float | tuple[str | float, ...]] = Field({})
+    """Splits by a field whose named values make the test set, such as `scenario: city_7_sandiego`."""
+    folds: int | None = Field(None, ge=2, le=20)
+    """Number of splits `fold_0`, `fold_1` ... in which every recording is tested once."""
+
+    _shares = field_validator("fractions")(_whole)
+
+
 class PrepareRecipe(Recipe):
     """Builds one store."""
 
     step: Literal["prepare"] = "prepare"
-    source: Annotated[DeepMIMOSource | WavesFMSource, Field(discriminator="kind")]
+    source: Annotated[DeepMIMOSource | WavesFMSource | SpectrogramSource, Field(discriminator="kind")]
     """What the samples are made from. One of the sources known to wfm, chosen by `kind`."""
     layout: Layout = Layout()
     """Layout on disk."""
