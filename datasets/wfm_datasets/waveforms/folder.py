@@ -1,0 +1,202 @@
+"""A folder of recordings: begun, gone on with where it was stopped, and closed with a manifest."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from wfm_cli.core.progress import progress as report
+from wfm_cli.core.provenance import versions
+from wfm_cli.core.recipe.loading import to_dict
+from wfm_cli.core.recipe.waveforms import WaveformsRecipe
+from wfm_cli.core.store.files import write_json
+from wfm_cli.errors import InputError, WfmError
+from wfm_datasets.iq.write import write_sigmf
+from wfm_datasets.waveforms.make import make
+from wfm_datasets.waveforms.plan import BYTES, Item, Plan, plan
+from wfm_datasets.waveforms.users import Users
+
+MANIFEST = "waveforms.json"
+"""Name of the file that says what a folder holds."""
+_SHARE = 8
+"""Recordings that a process makes before it reports."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a folder holds, or would hold."""
+
+    path: str
+    recordings: int
+    made: int
+    """Recordings made by this call; the others were there."""
+    samples: int
+    """Samples of a recording."""
+    seconds: float
+    """Length of a recording."""
+    sample_rate_hz: float
+    bytes: int
+    """Size of all samples."""
+    limited: int
+    """Recordings made by this call whose gain was lowered so that no peak is clipped."""
+    counts: dict[str, dict[str, int]]
+
+
+def build(
+    recipe: WaveformsRecipe, out: Path, *, workers: int = 1, dry_run: bool = False, progress: bool = True
+) -> Summary:
+    """Make all recordings of a recipe that are not in the folder yet.
+
+    The bytes of every recording depend on the recipe and its seed alone, not on `workers` or on interruptions.
+
+    Args:
+        recipe: What is made.
+        out: Folder; empty, absent, or begun with the same recipe.
+        workers: Processes.
+        dry_run: Count only; nothing is written.
+        progress: Report on stderr.
+
+    Raises:
+        InputError: the recipe cannot be carried out, or the folder holds something else.
+        WfmError: a process died, or the disk is full.
+    """
+    planned = plan(recipe)
+    if dry_run:
+        return _summary(planned, out, 0, 0)
+    todo = _begin(planned, out)
+    shares = [todo[low : low + _SHARE] for low in range(0, len(todo), _SHARE)]
+    running = _in_pool(planned, out, shares, workers) if workers > 1 and len(shares) > 1 else _here(planned, out, todo)
+    limited = sum(report(running, total=len(todo), unit="recording", label="waveforms", enabled=progress))
+    summary = _summary(planned, out, len(todo), limited)
+    _write_manifest(planned, out, complete=True)
+    return summary
+
+
+def _begin(planned: Plan, out: Path) -> list[Item]:
+    """Check or begin the folder; what is left to make."""
+    manifest = out / MANIFEST
+    if manifest.exists():
+        try:
+            known = json.loads(manifest.read_text(encoding="utf-8"))["sha256"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{manifest}: damaged ({error})", "remove the folder, or give another one") from error
+        if known != planned.sha256:
+            raise InputError(
+                f"{out}: holds the waveforms of another recipe, seed or scenario",
+                "give another folder, or remove this one",
+            )
+    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"{out}: exists and is not a folder of waveforms", "give a new or empty folder")
+    for folder in {(out / item.name).parent for item in planned.items}:
+        folder.mkdir(parents=True, exist_ok=True)
+    if not manifest.exists():
+        _write_manifest(planned, out, complete=False)
+    size = planned.samples * BYTES[planned.recipe.datatype]
+    return [item for item in planned.items if not _is_there(out / item.name, size)]
+
+
+def _is_there(stem: Path, size: int) -> bool:
+    """Metadata are written last: with them and data of the right size, a recording is complete."""
+    data = Path(f"{stem}.sigmf-data")
+    return Path(f"{stem}.sigmf-meta").is_file() and data.is_file() and data.stat().st_size == size
+
+
+def _write_manifest(planned: Plan, out: Path, *, complete: bool) -> None:
+    recipe = planned.recipe
+    write_json(
+        out / MANIFEST,
+        {
+            "made_by": "wfm prepare waveforms",
+            "complete": complete,
+            "sha256": planned.sha256,
+            "recipe": to_dict(recipe),
+            "recordings": len(planned.items),
+            "samples": planned.samples,
+            "seconds": recipe.duration_ms / 1e3,
+            "sample_rate_hz": recipe.receiver.rate_khz * 1e3,
+            "bytes": planned.bytes,
+            "counts": planned.counts(),
+            "sources": planned.sources,
+            "versions": versions(),
+        },
+    )
+
+
+def _summary(planned: Plan, out: Path, made: int, limited: int) -> Summary:
+    recipe = planned.recipe
+    return Summary(
+        path=str(out),
+        recordings=len(planned.items),
+        made=made,
+        samples=planned.samples,
+        seconds=recipe.duration_ms / 1e3,
+        sample_rate_hz=recipe.receiver.rate_khz * 1e3,
+        bytes=planned.bytes,
+        limited=limited,
+        counts=planned.counts(),
+    )
+
+
+def as_dict(summary: Summary) -> dict[str, Any]:
+    """JSON form."""
+    return asdict(summary)
+
+
+@dataclass(frozen=True)
+class _Maker:
+    recipe: WaveformsRecipe
+    users: dict[str, Users]
+    out: Path
+
+    def write(self, item: Item) -> bool:
+        """Make and write one recording; whether its gain had to be lowered."""
+        made = make(item, self.recipe, self.users)
+        write_sigmf(
+            self.out / item.name,
+            made.received.samples,
+            self.recipe.datatype,
+            sample_rate=self.recipe.receiver.rate_khz * 1e3,
+            center_frequency=made.center_frequency,
+            annotations=(made.annotation,),
+        )
+        return made.received.limited
+
+
+def _here(planned: Plan, out: Path, todo: Sequence[Item]) -> Iterator[bool]:
+    maker = _Maker(planned.recipe, planned.users, out)
+    return map(maker.write, todo)
+
+
+_maker: _Maker | None = None
+
+
+def _start(maker: _Maker) -> None:
+    global _maker
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C reaches the whole group: leave without a traceback
+    _maker = maker
+
+
+def _share(items: Sequence[Item]) -> list[bool]:
+    if _maker is None:
+        raise RuntimeError("the pool has not been initialised")
+    return [_maker.write(item) for item in items]
+
+
+def _in_pool(planned: Plan, out: Path, shares: Sequence[Sequence[Item]], workers: int) -> Iterator[bool]:
+    maker = _Maker(planned.recipe, planned.users, out)
+    pool = ProcessPoolExecutor(min(workers, len(shares)), get_context("spawn"), _start, (maker,))
+    try:
+        for future in as_completed([pool.submit(_share, share) for share in shares]):
+            yield from future.result()
+    except BrokenProcessPool as error:
+        hint = "often too little memory: use fewer workers; the same command goes on where it stopped"
+        raise WfmError("a worker process died", hint) from error
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
