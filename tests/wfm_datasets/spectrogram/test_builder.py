@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from tests.wfm_datasets.spectrogram.sigmf import CENTRE_HZ, RATE_HZ, note, tone, write
 from wfm_cli.core.recipe.prepare import PrepareRecipe
 from wfm_cli.core.signal.stft import STFT, spectrogram_db
-from wfm_cli.core.store import parts
+from wfm_cli.core.store import BatchLoader, parts
 from wfm_cli.core.store.reader import Store, open_store
 from wfm_cli.core.store.verify import verify
 from wfm_cli.errors import InputError
@@ -204,6 +205,27 @@ def test_gain_faults_and_number_types(tmp_path: Path) -> None:
     np.testing.assert_allclose(store.read("spectrogram")[name == "still"][:, 0, 8], level - 20, atol=1e-4)
     np.testing.assert_allclose(store.read("spectrogram")[name == "zero"], -120, atol=1e-4)
     assert (store.read("meta/gain_db") == -20).all()
+
+
+@pytest.mark.parametrize("compression", ["none", "zstd"])
+def test_eight_bits_are_decoded_when_they_are_read(folder: Path, compression: str) -> None:
+    exact = build(folder, dtype_out="float32").read("spectrogram")
+    (folder.parent / "out.zarr").rename(folder.parent / "exact.zarr")
+    store = build(folder, {"compression": compression}, dtype_out="uint8")
+    spec = store.spec("spectrogram")
+    assert (spec.dtype, spec.attrs["scale_factor"], spec.attrs["add_offset"]) == ("uint8", 0.5, -120.0)
+    assert store.array("spectrogram").dtype == np.uint8
+    for values in (store.read("spectrogram"), store.rows("spectrogram").take(np.arange(30))):
+        assert values.dtype == np.float32
+        assert np.abs(values - exact).max() <= 0.25 + 1e-4
+    with closing(BatchLoader(store, "spectrogram", np.arange(30), 10, seed=0)) as loader:
+        assert loader.how == "memory"
+        for batch in loader.iterate(0, 3):
+            np.testing.assert_array_equal(batch.data, values[batch.ids])
+    with closing(BatchLoader(store, "spectrogram", np.arange(30), 10, seed=0, in_memory=False)) as loader:
+        assert loader.how == {"none": "preadv", "zstd": "zarr"}[compression]
+        for batch in loader.iterate(0, 3):
+            np.testing.assert_array_equal(batch.data, values[batch.ids])
 
 
 def test_stride_and_most_windows(folder: Path) -> None:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from wfm_cli.core.store.memory import fits_in_memory
 from wfm_cli.core.store.order import chunk_shuffle, full_shuffle
 from wfm_cli.core.store.reader import Store
-from wfm_cli.core.store.rows import MemoryRows, RowReader, ZarrRows, aligned_empty
+from wfm_cli.core.store.rows import MemoryRows, RowReader, ScaledRows, ZarrRows, aligned_empty
 from wfm_cli.errors import InputError, WfmError
 
 _PIECE = 4096
@@ -87,7 +87,8 @@ class BatchLoader:
         if batch_size < world:
             raise InputError(f"batch size {batch_size} is less than {world} processes", "use a larger batch size")
         reader = store.rows(array)
-        self._block, self._pool = (reader.block, reader.pool) if isinstance(reader, ZarrRows) else (0, 0)
+        stored = reader.inner if isinstance(reader, ScaledRows) else reader
+        self._block, self._pool = (stored.block, stored.pool) if isinstance(stored, ZarrRows) else (0, 0)
         self._reader = _into_memory(reader, self.indices, in_memory)
         self._by_position = self._reader is not reader
         self._order: tuple[int, NDArray[np.int64]] | None = None

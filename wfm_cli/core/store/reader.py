@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wfm_cli.core.store.direct import open_rows, read_whole
+from wfm_cli.core.store.direct import open_rows
 from wfm_cli.core.store.files import read_json
 from wfm_cli.core.store.finish import PARTS, read_group
-from wfm_cli.core.store.rows import RowReader
+from wfm_cli.core.store.rows import RowReader, ScaledRows
 from wfm_cli.core.store.schema import JSON, ArraySpec
 from wfm_cli.core.store.shards import NotMappable, map_array
 from wfm_cli.errors import InputError, StoreError
@@ -72,12 +72,20 @@ class Store:
         return zarr.open_array(self._folder(name), mode="r")
 
     def read(self, name: str) -> NDArray[Any]:
-        """A whole array in memory, (samples, *row)."""
-        return read_whole(self._folder(name))
+        """A whole array in memory, (samples, *row), decoded like `rows`."""
+        with self.rows(name) as reader:
+            return reader.whole()
 
     def rows(self, name: str) -> RowReader:
-        """A reader of arbitrary rows; its `how` says whether it reads the files directly."""
-        return open_rows(self._folder(name))
+        """A reader of arbitrary rows; its `how` says whether it reads the files directly.
+
+        Integers whose attributes name a `scale_factor` and an `add_offset` come decoded, as float32.
+        """
+        reader = open_rows(self._folder(name))
+        attrs = self.spec(name).attrs
+        if "scale_factor" not in attrs:
+            return reader
+        return ScaledRows(reader, float(attrs["scale_factor"]), float(attrs.get("add_offset", 0.0)))
 
     def split(self, name: str | None = None) -> NDArray[np.uint8]:
         """(samples,) uint8: 0 train, 1 validation, 2 test, other values none of them.

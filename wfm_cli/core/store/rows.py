@@ -166,3 +166,20 @@ class ZarrRows(RowReader):
     def close(self) -> None:
         """Empty the cache."""
         self._cache.clear()
+
+
+class ScaledRows(RowReader):
+    """Integers decoded by the CF attributes of their array: value x `scale_factor` + `add_offset`, float32."""
+
+    def __init__(self, inner: RowReader, scale: float, offset: float) -> None:
+        self.inner, self.scale, self.offset = inner, np.float32(scale), np.float32(offset)
+        self.how, self.why = inner.how, inner.why
+        self.shape, self.dtype = inner.shape, np.dtype(np.float32)
+
+    def _fill(self, rows: Index, out: Rows) -> None:
+        np.multiply(self.inner.take(rows), self.scale, out=out)
+        out += self.offset
+
+    def close(self) -> None:
+        """Give back what the reader below holds."""
+        self.inner.close()
