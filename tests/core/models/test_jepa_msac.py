@@ -33,9 +33,9 @@ PRINTED = {
 def windows(batch=2, steps=13, seed=0, modalities=("image", "radar", "lidar", "gps", "power")):
     g = torch.Generator().manual_seed(seed)
     parts = {
-        "image": torch.randint(0, 256, (batch, steps, 3, 32, 32), generator=g, dtype=torch.uint8),
-        "radar": torch.rand(batch, steps, 64, 256, generator=g),
-        "lidar": torch.rand(batch, steps, 64, 256, generator=g),
+        "image": torch.randint(0, 256, (batch, steps, 3, 16, 16), generator=g, dtype=torch.uint8),
+        "radar": torch.rand(batch, steps, 8, 32, generator=g),
+        "lidar": torch.rand(batch, steps, 8, 32, generator=g),
         "gps": torch.randn(batch, steps, 2, generator=g) * 20,
         "power": torch.rand(batch, steps, 64, generator=g),
     }

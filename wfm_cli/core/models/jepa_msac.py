@@ -72,10 +72,10 @@ class JEPAMSACEncoder(Encoder):
         """Tokens of one frame; 43 with all five sensors."""
         return sum(self.counts.values())
 
-    def tokenize(self, batch: Any) -> TokenGrid:
+    def tokenize(self, batch: Any, tokenizers: nn.ModuleDict | None = None) -> TokenGrid:
         """Tokens of windows, by learned tokenizers: mapping of (B, T, ...) -> (B, 43 T, D).
 
-        T may be less than the frames of a window: the first T.
+        T may be less than the frames of a window: the first T. `tokenizers` takes the place of the encoder's own.
 
         Raises:
             InputError: a modality of the model is missing.
@@ -88,7 +88,7 @@ class JEPAMSACEncoder(Encoder):
                     "leave it out of model.modalities",
                 )
             frames = self._scaled(name, batch[name])
-            tokens: Tensor = self.tokenizers[name](frames.flatten(0, 1))
+            tokens: Tensor = (tokenizers or self.tokenizers)[name](frames.flatten(0, 1))
             made.append(tokens.view(*frames.shape[:2], *tokens.shape[1:]))
         values = torch.cat(made, 2)
         steps = values.shape[1]
