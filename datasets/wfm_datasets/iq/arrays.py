@@ -38,7 +38,7 @@ class Plan:
 
 
 def plan(shape: tuple[int, ...], dtype: np.dtype[Any], layout: Layout, what: str) -> Plan:
-    """The rule, the same for .npy, .npz and MATLAB files.
+    """The rule for .npy and .npz.
 
     Complex and record arrays: (L,), (N, L), (N, channels, L). Real arrays have an axis of length 2 among the last two
     for the parts: (2, L), (L, 2), (N, 2, L), (N, L, 2), (N, channels, 2, L), (N, channels, L, 2). Where both of the

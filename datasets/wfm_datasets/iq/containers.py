@@ -106,6 +106,22 @@ def decompressing(path: Path) -> Iterator[BinaryIO]:
         raise damaged(path, error) from None
 
 
+def only_member(path: Path) -> str:
+    """Name of the one file in a compressed tar.
+
+    Raises:
+        InputError: damaged, or it holds more or fewer files.
+    """
+    try:
+        with decompressing(path) as stream, tarfile.open(fileobj=stream, mode="r|") as tar:
+            names = [entry.name for entry, _ in zip(tar, range(1000), strict=False) if entry.isreg()]
+    except DECODING as error:
+        raise damaged(path, error) from None
+    if len(names) != 1:
+        raise InputError(f"{path}: holds {len(names)} files, not one", "unpack it and name the files inside")
+    return names[0]
+
+
 def decode(recording: Recording) -> Bytes:
     """Decoder `stream`: all bytes of a compressed file, or of one `member` of a compressed tar or a ZIP archive.
 

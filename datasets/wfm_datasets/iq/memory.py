@@ -21,11 +21,12 @@ complex64 (examples, channels, samples)."""
 
 DECODERS: dict[str, str] = {
     "stream": "wfm_datasets.iq.containers:decode",
-    "npz": "wfm_datasets.iq.formats.numpy_files:decode",
+    "matlab": "wfm_datasets.iq.formats.matlab:decode",
+    "numpy": "wfm_datasets.iq.formats.numpy_files:decode",
 }
 """What `layout["decoder"]` may say."""
 
-LIMIT_BYTES = 2 << 30
+LIMIT_BYTES = 1 << 30
 """Most bytes that one file may decode to, and most that are kept over all files."""
 
 _kept: OrderedDict[tuple[Any, ...], NDArray[Any]] = OrderedDict()
@@ -53,7 +54,10 @@ def read_limited(stream: BinaryIO, what: str, limit: int | None = None) -> Bytes
 def decoded(recording: Recording) -> NDArray[Any]:
     """What the recording's decoder makes of it, from memory if it was made before."""
     layout: Mapping[str, Any] = recording.layout
-    key = (str(recording.path), *(layout.get(name) for name in ("bytes", "mtime_ns", "decoder", "member", "variable")))
+    key = (
+        str(recording.path),
+        *(layout.get(name) for name in ("bytes", "mtime_ns", "decoder", "member", "variable", "read_as")),
+    )
     with _lock:
         if key in _kept:
             _kept.move_to_end(key)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from wfm_cli.core.store.schema import JSON
 from wfm_cli.errors import InputError
-from wfm_datasets.iq import sniff
-from wfm_datasets.iq.containers import compression, foreign, is_text, pointer
+from wfm_datasets.iq import memory, sniff
+from wfm_datasets.iq.containers import compression, foreign, is_text, only_member, pointer
 from wfm_datasets.iq.datatypes import RTL_ZERO, canonical, sample_type
 from wfm_datasets.iq.flat import fitting, stamp
 from wfm_datasets.iq.names import NameFacts, facts
@@ -21,6 +21,7 @@ SUFFIXES = frozenset((
     ".complex32u", ".fc32", ".cf32", ".fc64", ".cf64", ".c64", ".c128", ".cs8", ".ci8", ".sc8", ".cu8", ".cs16",
     ".ci16", ".sc16", ".cu16", ".cs32", ".ci32", ".sc32", ".32cf", ".16sc", ".8t", ".u8", ".s8", ".coco",
 ))  # fmt: skip
+_PACKED = frozenset((".gz", ".bz2", ".xz"))
 _SCANNER = bytes.fromhex("0ad7a37043f1f140"), bytes.fromhex("4c63c5ba025be9bf")
 """Two of the eight marks in the 128-byte header of LTE-Cell-Scanner's RTL-SDR captures."""
 _REMEDY = "name it with --dtype (cs16, cu8, cf32 ...)"
@@ -37,22 +38,43 @@ class Header:
 
 
 def recognise(path: Path, head: bytes) -> bool:
-    """Suffixes of raw samples, unless the first bytes are those of another kind of file."""
-    if path.suffix.lower() not in SUFFIXES:
-        return False
-    return foreign(head) is None or compression(head) is not None
+    """Suffixes of raw samples, also before `.gz`, `.bz2` or `.xz`, unless the first bytes are those of another file."""
+    if compression(head) is not None:
+        return _bare(path) is not None
+    return path.suffix.lower() in SUFFIXES and foreign(head) is None
 
 
 def recordings(path: Path, options: ReadOptions) -> list[Recording]:
-    """The one recording of a headerless file.
+    """The one recording of a headerless file, or of Universal Radio Hacker's `.coco`: a compressed tar of one.
 
     Raises:
         InputError: a pointer, text, a type that cannot be guessed, no whole sample, or no I/Q at all.
     """
     with path.open("rb") as stream:
         head = stream.read(sniff.PROBE_BYTES)
+    bare = _bare(path) if compression(head) is not None else None
+    if bare is None:
+        _refuse_other(path, head)
+        return [_describe(path, head, path.stat().st_size, stamp(path), options, facts(path))]
+    layout: dict[str, JSON] = {**stamp(path), "decoder": "stream"}
+    told = facts(bare)
+    if path.suffix.lower() == ".coco":
+        layout["member"] = only_member(path)
+        told = replace(told, datatype="cf32_le", writer="Universal Radio Hacker")
+    packed = Recording(bare.stem, path, "raw", told.datatype or "cu8", 1, backend="memory", layout=layout)
+    data = memory.decoded(packed)
+    head = data[: sniff.PROBE_BYTES].tobytes()
     _refuse_other(path, head)
-    return [describe(path, head, stamp(path), options, facts(path))]
+    made = _describe(path, head, data.size, layout, options, told)
+    return [replace(made, name=bare.stem, format="raw, compressed")]
+
+
+def _bare(path: Path) -> Path | None:
+    """The name without its suffix of compression, if it is one of raw samples."""
+    if path.suffix.lower() == ".coco":
+        return path
+    bare = path.with_suffix("")
+    return bare if path.suffix.lower() in _PACKED and bare.suffix.lower() in SUFFIXES else None
 
 
 def _refuse_other(path: Path, head: bytes) -> None:
@@ -64,31 +86,10 @@ def _refuse_other(path: Path, head: bytes) -> None:
         raise InputError(f"{path}: is text, not binary samples", "convert it to binary I/Q, for example SigMF")
 
 
-def describe(
-    path: Path,
-    head: bytes,
-    layout: dict[str, JSON],
-    options: ReadOptions,
-    named: NameFacts,
-    *,
-    size: int | None = None,
-    name: str | None = None,
+def _describe(
+    path: Path, head: bytes, total: int, layout: dict[str, JSON], options: ReadOptions, named: NameFacts
 ) -> Recording:
-    """The recording in a run of headerless samples, of which `head` is the start.
-
-    Args:
-        path: File, for messages and the recording.
-        head: First bytes of the samples, at most `sniff.PROBE_BYTES`.
-        layout: Keys of the backend; offset, order and zero are added.
-        options: What the user says; wins.
-        named: What the name says.
-        size: Bytes in all, if not those of the file.
-        name: Name of the recording, if not the file's.
-
-    Raises:
-        InputError: see `recordings`.
-    """
-    total = path.stat().st_size if size is None else size
+    """The recording in a run of `total` headerless bytes, of which `head` is the start."""
     header = _header(head, options)
     body = head[header.bytes :]
     datatype, how = _datatype(path, body, options, named)
@@ -112,7 +113,7 @@ def describe(
         elif getattr(named, field) is not None:
             origin[field] = "file name"
     recording = Recording(
-        name=name or path.stem,
+        name=path.stem,
         path=path,
         format="raw",
         datatype=datatype,
@@ -121,6 +122,7 @@ def describe(
         center_frequency=header.center_frequency or named.center_frequency,
         origin=origin,
         dropped_bytes=dropped,
+        backend="memory" if "decoder" in layout else "flat",
         layout=layout,
     )
     notes = []
@@ -138,7 +140,7 @@ def _datatype(path: Path, body: bytes, options: ReadOptions, named: NameFacts) -
     if options.dtype is not None:
         return canonical(options.dtype), "--dtype"
     if named.datatype is not None:
-        return named.datatype, "file name"
+        return named.datatype, named.writer or "file name"
     made = sniff.guess(body)
     if made is None:
         raise InputError(f"{path}: too short to guess the sample type ({len(body)} bytes)", _REMEDY)
