@@ -7,10 +7,11 @@ from dataclasses import replace
 
 from wfm_cli.core.evaluation.adaptation.networks import check
 from wfm_cli.core.evaluation.encoders import RANDOM, ModelSource, resolve
+from wfm_cli.core.evaluation.raw import RawSource
 from wfm_cli.core.evaluation.source import FeatureSource
 from wfm_cli.core.evaluation.units import TableRow
 from wfm_cli.core.recipe.evaluate import EncoderRow, ProbeBlock
-from wfm_cli.core.recipe.probes import FROZEN, STRICT, ProbeChoice, named
+from wfm_cli.core.recipe.probes import FROZEN, STRICT, SUPERVISED, ProbeChoice, Res1DCNNProbe, named
 from wfm_cli.core.store.reader import Store
 from wfm_cli.errors import InputError
 
@@ -24,7 +25,8 @@ def table_rows(
 
     Encoders under test take the probes that were asked for; rows beside them those that leave weights alone.
     Supervised training from scratch belongs to an architecture, not to a pretraining: it stands with the untrained
-    encoder, which is added where it is missing. The attentive probe sees tokens, so it stands once for all poolings.
+    encoder, which is added where it is missing. Networks on raw samples (`cnn`, `resnet18`) know no encoder and stand
+    once, in rows of their own. Probes that see tokens stand once for all poolings.
 
     Raises:
         InputError: An encoder does not exist, does not fit the store, or cannot be probed as asked for.
@@ -32,17 +34,31 @@ def table_rows(
     device, scratch = _device(block), _Scratch()
     table: list[TableRow] = []
     attended: set[tuple[str, str]] = set()
+    networks: dict[ProbeChoice, None] = {}
     for row, under_test in (*((row, True) for row in tested), *((row, False) for row in beside)):
         if any(row.encoder == known.source.spec for known in table):
             continue
         source = resolve(row.encoder, store, seed=block.seed, device=device)
         asked = (row.probes or block.choices) if under_test else block.choices
+        networks |= dict.fromkeys(p for p in asked if p.kind in SUPERVISED)
+        asked = tuple(p for p in asked if p.kind not in SUPERVISED)
         probes = _tested(source, asked) if under_test else _beside(source, asked)
-        probes = tuple(p for p in probes if p.kind != "attentive" or _first(attended, source, p))
+        probes = tuple(p for p in probes if not _sees_tokens(p) or _first(attended, source, p))
         if under_test:
             scratch.ask(source, asked)
         table.append(TableRow(row.label or source.name, source, probes))
+    table += [_from_scratch(choice, store, device) for choice in networks]
     return tuple(row for row in scratch.place(table, store, block.seed, device) if row.probes or _naive(row.source))
+
+
+def _from_scratch(choice: ProbeChoice, store: Store, device: str) -> TableRow:
+    """The row of a network on raw samples."""
+    source = RawSource(choice.name, store, device)
+    return TableRow(source.name, source, (choice,))
+
+
+def _sees_tokens(choice: ProbeChoice) -> bool:
+    return choice.kind == "attentive" or (isinstance(choice, Res1DCNNProbe) and choice.input == "tokens")
 
 
 class _Scratch:
@@ -76,7 +92,7 @@ def _tested(source: FeatureSource, asked: Probes) -> Probes:
         return ()
     if not isinstance(source, ModelSource):
         strict = tuple(p for p in asked if p.kind in STRICT)
-        if not strict:
+        if asked and not strict:
             raise InputError(
                 f"{source.spec}: it has no weights to adapt ({', '.join(p.name for p in asked)})",
                 f"ask for one of: {', '.join(STRICT)}",

@@ -26,7 +26,7 @@ from wfm_cli.core.evaluation.source import FeatureSource
 from wfm_cli.core.evaluation.statistics import t_interval
 from wfm_cli.core.evaluation.taskdata import TaskData
 from wfm_cli.core.recipe.evaluate import ProbeBlock
-from wfm_cli.core.recipe.probes import ProbeChoice
+from wfm_cli.core.recipe.probes import ProbeChoice, Res1DCNNProbe
 
 Attrs = dict[str, Any]
 Arrays = dict[str, NDArray[Any]]
@@ -67,6 +67,12 @@ class UnitPlan:
             return False
         return block.class_weight == "balanced" or (block.class_weight is None and self.data.count == 2)
 
+    def _pooling(self) -> str:
+        """How tokens become scores: as the source pools them, or by the probe itself."""
+        if isinstance(self.choice, Res1DCNNProbe) and self.choice.input == "tokens":
+            return "tokens"
+        return "attention" if self.probe == "attentive" else self.row.source.pooling
+
     def attrs(self, common: Mapping[str, Any]) -> Attrs:
         """What is known before the work begins."""
         task, source = self.data.task, self.row.source
@@ -80,7 +86,7 @@ class UnitPlan:
             "encoder": source.spec,
             "label": self.row.label,
             "role": source.role,
-            "pooling": "attention" if self.probe == "attentive" else source.pooling,
+            "pooling": self._pooling(),
             "encoder_digest": source.digest,
             "dim": source.dim,
             "probe": self.probe,

@@ -8,7 +8,10 @@ from pydantic import BeforeValidator, Field, TypeAdapter
 
 from wfm_cli.core.recipe.base import Strict
 
-ProbeKind = Literal["linear", "logistic", "ridge", "knn", "attentive", "finetune", "lora", "full", "scratch"]
+ProbeKind = Literal[
+    "linear", "logistic", "ridge", "knn", "attentive", "res1dcnn", "finetune", "lora", "full", "scratch", "cnn",
+    "resnet18",
+]  # fmt: skip
 """Every kind of probe, from strict to supervised."""
 
 
@@ -38,6 +41,22 @@ class AttentiveProbe(Strict):
         return self.kind
 
 
+class Res1DCNNProbe(Strict):
+    """The residual 1-D convolutional head of the LWM papers (about half a million weights) on what a frozen encoder
+    makes: nine residual blocks of 32 to 128 channels, mean over places, one hidden layer."""
+
+    kind: Literal["res1dcnn"]
+    input: Literal["tokens", "embedding"] = "tokens"
+    """`tokens`: one place per token, features are channels; `embedding`: the pooled vector is one channel."""
+    dropout: float = Field(0.5, ge=0, lt=1)
+    """Dropout before the last layer."""
+
+    @property
+    def name(self) -> str:
+        """Word for tables."""
+        return self.kind if self.input == "tokens" else f"{self.kind} on embedding"
+
+
 class FinetuneProbe(Strict):
     """The last blocks and the norm behind them are tuned together with a linear head."""
 
@@ -58,19 +77,54 @@ class LoraProbe(Strict):
     rank: int = Field(8, ge=1)
     """Rank of the additions."""
     alpha: float = Field(16.0, gt=0)
-    """The addition is alpha / rank times the product of its factors."""
+    """Strength of the addition."""
+    scale: Literal["rank", "sqrt_rank"] = "rank"
+    """The product of the factors is multiplied by alpha / rank as published, or by alpha / sqrt(rank) as in WavesFM."""
+
+    @property
+    def factor(self) -> float:
+        """What the product of the factors is multiplied by."""
+        return self.alpha / (self.rank if self.scale == "rank" else self.rank**0.5)
 
     @property
     def name(self) -> str:
         """Word for tables."""
-        return f"lora r{self.rank} a{self.alpha:g}"
+        return f"lora r{self.rank} a{self.alpha:g}{'' if self.scale == 'rank' else ' sqrt'}"
 
 
-_Choice = PlainProbe | AttentiveProbe | FinetuneProbe | LoraProbe
-FROZEN = ("linear", "logistic", "ridge", "knn", "attentive")
-"""Kinds that leave the encoder as it is."""
-STRICT = FROZEN[:-1]
+class ConvProbe(Strict):
+    """A deep CNN trained from scratch on raw samples, once for all encoders: what the labels teach by themselves."""
+
+    kind: Literal["cnn"]
+    widths: tuple[Annotated[int, Field(ge=1)], ...] = Field((16, 32, 64, 128), min_length=1)
+    """Channels of the stages, each of two convolutions of kernel 3, the first with stride 2."""
+
+    @property
+    def name(self) -> str:
+        """Word for tables."""
+        return f"{self.kind} {'-'.join(map(str, self.widths))}"
+
+
+class ResNetProbe(Strict):
+    """A ResNet-18-like network trained from scratch on raw samples, once for all encoders."""
+
+    kind: Literal["resnet18"]
+    width: int = Field(64, ge=1)
+    """Channels of the stem and the first stage; 64 is ResNet-18 (11.2 million weights), 16 has 0.7 million."""
+
+    @property
+    def name(self) -> str:
+        """Word for tables."""
+        return f"{self.kind} w{self.width}"
+
+
+_Choice = PlainProbe | AttentiveProbe | Res1DCNNProbe | FinetuneProbe | LoraProbe | ConvProbe | ResNetProbe
+STRICT = ("linear", "logistic", "ridge", "knn")
 """Kinds that need nothing but one vector per sample."""
+FROZEN = (*STRICT, "attentive", "res1dcnn")
+"""Kinds that leave the encoder as it is."""
+SUPERVISED = ("cnn", "resnet18")
+"""Kinds that know no encoder: networks on raw samples."""
 
 
 def _spelled_out(value: Any) -> Any:

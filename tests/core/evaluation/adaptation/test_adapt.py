@@ -81,7 +81,7 @@ def test_trained_units_hold_the_same_things_as_strict_ones(finished: Run) -> Non
             assert (attrs["chosen_lr"], attrs["class_weight"]) == ([1e-3] * 2, "balanced")
             assert attrs["optimiser"]["weight_decay"] == 0.05
     kinds = {unit.attrs["probe_kind"]: unit.attrs for unit in by_name(finished).values()}
-    assert kinds["lora"]["probe_settings"] == {"kind": "lora", "rank": 4, "alpha": 16.0}
+    assert kinds["lora"]["probe_settings"] == {"kind": "lora", "rank": 4, "alpha": 16.0, "scale": "rank"}
     sizes = {kind: attrs["trainable_parameters"] for kind, attrs in kinds.items()}
     assert sizes["knn"] == 0 < sizes["logistic"] == 34 < sizes["lora"] < sizes["finetune"] < sizes["full"]
     assert sizes["scratch"] == sizes["full"]

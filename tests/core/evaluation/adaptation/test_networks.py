@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from tests.fakes.evaluation import ANTENNAS, SUBCARRIERS
 from wfm_cli.core.evaluation.adaptation.lora import LowRank, add_lora, projections
-from wfm_cli.core.evaluation.adaptation.networks import Attentive, Standardise, build, check, freeze_unused, trainable
+from wfm_cli.core.evaluation.adaptation.networks import Attentive, build, check, freeze_unused, trainable
+from wfm_cli.core.evaluation.adaptation.standardise import Standardise
 from wfm_cli.core.models import build_encoder
 from wfm_cli.core.models.base import Encoder
 from wfm_cli.core.models.tokens import TokenGrid
@@ -52,7 +53,7 @@ def test_lora_adds_the_product_of_its_factors_to_queries_and_values() -> None:
     encoder, batch = lwm(), torch.randn(3, *SHAPE)
     qkv: nn.Linear = encoder.blocks[1].attention.qkv  # type: ignore[assignment, union-attr]
     plain, before = qkv.weight.detach().clone(), encoder.embed(batch)
-    add_lora(encoder, rank=2, alpha=6.0)
+    add_lora(encoder, rank=2, factor=3.0)
     torch.testing.assert_close(encoder.embed(batch), before)
     added: LowRank = qkv.parametrizations.weight[0]  # type: ignore[assignment, index, union-attr]
     for b in added.b:

@@ -12,16 +12,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from wfm_cli.core.evaluation.adaptation.fit import Choice, Lesson, fit, scores_of, total_steps
+from wfm_cli.core.evaluation.adaptation.convolution import supervised
+from wfm_cli.core.evaluation.adaptation.fit import Choice, Lesson, Take, fit, scores_of, total_steps
 from wfm_cli.core.evaluation.adaptation.networks import Network, build, freeze_unused, trainable
 from wfm_cli.core.evaluation.adaptation.samples import Row
 from wfm_cli.core.evaluation.draws import Budget
 from wfm_cli.core.evaluation.features import no_denormals
 from wfm_cli.core.evaluation.metrics import Predictions
 from wfm_cli.core.evaluation.probes.base import balanced_weights
+from wfm_cli.core.evaluation.raw import RawSource
 from wfm_cli.core.evaluation.taskdata import TaskData
 from wfm_cli.core.recipe.evaluate import ProbeBlock
-from wfm_cli.core.recipe.probes import AttentiveProbe, ProbeChoice
+from wfm_cli.core.recipe.probes import AttentiveProbe, ConvProbe, ProbeChoice, Res1DCNNProbe, ResNetProbe
 
 Index = NDArray[np.int64]
 
@@ -88,7 +90,7 @@ def _draw(
     choice: ProbeChoice, data: TaskData, row: Row, rows: Index, seed: int, block: ProbeBlock, balanced: bool
 ) -> tuple[Tensor, Choice, int]:
     """Scores on test (m, C), what validation chose, and the number of trained parameters, for one draw."""
-    take = row.tokens.take if isinstance(choice, AttentiveProbe) else row.samples.take
+    take = _inputs(choice, row)
     values = _Values.of(data, rows)
     lesson = values.lesson(data, rows, balanced, row.source.device)
     best, kept = Choice(), None
@@ -106,10 +108,22 @@ def _draw(
         return values.restore(scores_of(kept, take, data.test)), best, trainable(kept)
 
 
+def _inputs(choice: ProbeChoice, row: Row) -> Take:
+    """What a probe is fed with: samples, or what the frozen encoder makes of them."""
+    if isinstance(choice, AttentiveProbe):
+        return row.tokens.take
+    if isinstance(choice, Res1DCNNProbe):
+        return row.tokens.take if choice.input == "tokens" else row.embeddings.take
+    return row.samples.take
+
+
 def _network(choice: ProbeChoice, data: TaskData, row: Row, seed: int) -> Network:
-    source = row.source
+    source, columns = row.source, data.count or data.labels.shape[1]
+    if isinstance(source, RawSource):
+        if not isinstance(choice, ConvProbe | ResNetProbe):
+            raise ValueError(f"{choice.kind} needs an encoder")
+        return supervised(choice, source.channels, columns).to(source.device)
     encoder = source.untrained(seed).to(source.device) if choice.kind == "scratch" else source.encoder
-    columns = data.count or data.labels.shape[1]
     return build(choice, encoder, source.pooling, columns).to(source.device)
 
 

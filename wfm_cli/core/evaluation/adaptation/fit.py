@@ -22,6 +22,8 @@ from wfm_cli.errors import WfmError
 Index = NDArray[np.int64]
 Take = Callable[[Index], Tensor]
 """Inputs of a network (B, ...) by the numbers of samples (B,)."""
+_ELEMENTS = 1 << 25
+"""At most so many numbers, 128 MiB, are held to settle the head's input."""
 SETTLED = 1024
 """At most so many training samples fix the statistics of the head's input at a look."""
 
@@ -56,7 +58,7 @@ class Choice:
     lr: float = 0.0
     """Peak learning rate that led there."""
     state: Mapping[str, Tensor] | None = None
-    """Trained parameters and the statistics of the head's input."""
+    """Trained parameters and statistics."""
 
 
 Look = Callable[[Tensor], tuple[float, float]]
@@ -98,7 +100,8 @@ def fit(
         torch.nn.utils.clip_grad_norm_(weights, block.clip)
         optimiser.step()
         if step + 1 in looks:
-            settle(network, take, lesson.rows)
+            if not network.fixed_input:
+                settle(network, take, lesson.rows)
             score = look(scores_of(network, take, validation))
             if np.isfinite(score).all() and score > best.score:
                 best = Choice(score, step + 1, lr, snapshot(network))
@@ -125,7 +128,8 @@ class _Order:
 def settle(network: Network, take: Take, rows: Index) -> None:
     """Fix the statistics of the head's input from training samples, in evaluation mode."""
     network.eval()
-    rows = rows[np.linspace(0, len(rows) - 1, min(SETTLED, len(rows))).astype(np.int64)]
+    most = max(BATCH, _ELEMENTS // network.features(take(rows[:1])).numel())
+    rows = rows[np.linspace(0, len(rows) - 1, min(SETTLED, most, len(rows))).astype(np.int64)]
     parts = [network.features(take(rows[start : start + BATCH])) for start in range(0, len(rows), BATCH)]
     network.standardise.settle(torch.cat(parts))
 
@@ -138,6 +142,6 @@ def scores_of(network: Network, take: Take, rows: Index) -> Tensor:
 
 
 def snapshot(network: Network) -> dict[str, Tensor]:
-    """Copies of the trained parameters and of the statistics of the head's input."""
+    """Copies of the trained parameters and of all statistics: of the head's input, and of batch norms."""
     kept = {name: p.detach().clone() for name, p in network.named_parameters() if p.requires_grad}
-    return kept | {f"standardise.{name}": b.clone() for name, b in network.standardise.named_buffers()}
+    return kept | {name: b.clone() for name, b in network.named_buffers()}

@@ -24,11 +24,11 @@ SINGLE = ("q", "q_proj", "to_q", "query", "wq", "W_Q", "v", "v_proj", "to_v", "v
 
 
 class LowRank(nn.Module):
-    """W + alpha / rank * B A for each third of rows that is adapted; B starts at zero."""
+    """W + factor * B A for each third of rows that is adapted; B starts at zero."""
 
-    def __init__(self, weight: Tensor, parts: tuple[slice, ...], rank: int, alpha: float) -> None:
+    def __init__(self, weight: Tensor, parts: tuple[slice, ...], rank: int, factor: float) -> None:
         super().__init__()
-        self.parts, self.scale = parts, alpha / rank
+        self.parts, self.scale = parts, factor
         heights = [len(range(*part.indices(weight.shape[0]))) for part in parts]
         self.a = nn.ParameterList(nn.Parameter(weight.new_empty(rank, weight.shape[1])) for _ in parts)
         self.b = nn.ParameterList(nn.Parameter(weight.new_zeros(height, rank)) for height in heights)
@@ -65,8 +65,13 @@ def projections(encoder: Encoder) -> Iterator[tuple[nn.Module, str, tuple[slice,
         )
 
 
-def add_lora(encoder: Encoder, rank: int, alpha: float) -> None:
+def add_lora(encoder: Encoder, rank: int, factor: float) -> None:
     """Freeze `encoder` and add trainable low-rank terms to its query and value projections, in place.
+
+    Args:
+        encoder: What is adapted.
+        rank: Rank of the terms.
+        factor: What the product of the two factors is multiplied with, alpha / rank as published.
 
     Raises:
         InputError: There is nothing to adapt.
@@ -74,7 +79,7 @@ def add_lora(encoder: Encoder, rank: int, alpha: float) -> None:
     encoder.requires_grad_(False)
     for module, name, parts in list(projections(encoder)):
         weight = getattr(module, name)
-        parametrize.register_parametrization(module, name, LowRank(weight, parts, rank, alpha))
+        parametrize.register_parametrization(module, name, LowRank(weight, parts, rank, factor))
 
 
 def _thirds(weight: Tensor) -> tuple[slice, ...]:

@@ -8,55 +8,26 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from wfm_cli.core.evaluation.adaptation.convolution import Convolutional, res1dcnn
 from wfm_cli.core.evaluation.adaptation.lora import add_lora, projections
+from wfm_cli.core.evaluation.adaptation.standardise import Standardise, zero_head
 from wfm_cli.core.models.base import Encoder
-from wfm_cli.core.recipe.probes import AttentiveProbe, FinetuneProbe, LoraProbe, ProbeChoice
+from wfm_cli.core.recipe.probes import AttentiveProbe, FinetuneProbe, LoraProbe, ProbeChoice, Res1DCNNProbe
 from wfm_cli.errors import InputError
-
-_FLAT = 1e-4
-"""Deviations below this share of a feature's mean are not blown up to one."""
-
-
-class Standardise(nn.Module):
-    """Features of zero mean and unit deviation: over the batch while training, else over what `settle` was shown.
-
-    Running averages would lag behind an encoder that moves; the statistics of the training draw itself do not.
-    """
-
-    def __init__(self, dim: int) -> None:
-        super().__init__()
-        self.mean: Tensor
-        self.scale: Tensor
-        self.register_buffer("mean", torch.zeros(dim))
-        self.register_buffer("scale", torch.ones(dim))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(..., D) -> (..., D)."""
-        mean, scale = _statistics(x.flatten(0, -2)) if self.training else (self.mean, self.scale)
-        return (x - mean) * scale
-
-    @torch.no_grad()
-    def settle(self, x: Tensor) -> None:
-        """Take the statistics of features (..., D)."""
-        mean, scale = _statistics(x.flatten(0, -2))
-        self.mean.copy_(mean)
-        self.scale.copy_(scale)
-
-
-def _statistics(x: Tensor) -> tuple[Tensor, Tensor]:
-    deviation, mean = torch.std_mean(x, 0, correction=0)
-    return mean, (deviation.square() + (_FLAT * mean).square() + 1e-12).rsqrt()
 
 
 class Tuned(nn.Module):
     """Encoder, pooling, standardisation without parameters, linear head that starts at zero."""
+
+    fixed_input = False
+    """Whether what is standardised stays the same while the network trains."""
 
     def __init__(self, encoder: Encoder, pooling: str, columns: int) -> None:
         super().__init__()
         self.encoder, self.pooling = encoder, pooling
         dim = encoder.embedding_dim(pooling)
         self.standardise = Standardise(dim)
-        self.head = _head(dim, columns)
+        self.head = zero_head(dim, columns)
 
     def features(self, batch: Tensor) -> Tensor:
         """(B, *sample_shape) -> (B, D)."""
@@ -75,6 +46,8 @@ class Attentive(nn.Module):
     numbers as projecting every token, at a fraction of the work.
     """
 
+    fixed_input = True
+
     def __init__(self, dim: int, heads: int, columns: int) -> None:
         super().__init__()
         self.heads = next(h for h in range(min(heads, dim), 0, -1) if dim % h == 0)
@@ -83,7 +56,7 @@ class Attentive(nn.Module):
         self.query_token = nn.Parameter(torch.randn(self.heads, self.depth))
         self.key = nn.Linear(dim, dim, bias=False)
         self.value = nn.Linear(dim, dim)
-        self.head = _head(dim, columns)
+        self.head = zero_head(dim, columns)
 
     def train(self, mode: bool = True) -> Attentive:
         """As usual, but the statistics of frozen tokens stay those of the training draw."""
@@ -108,14 +81,7 @@ class Attentive(nn.Module):
         return scores
 
 
-Network = Tuned | Attentive
-
-
-def _head(dim: int, columns: int) -> nn.Linear:
-    head = nn.Linear(dim, columns)
-    nn.init.zeros_(head.weight)
-    nn.init.zeros_(head.bias)
-    return head
+Network = Tuned | Attentive | Convolutional
 
 
 def check(choice: ProbeChoice, encoder: Encoder) -> None:
@@ -133,16 +99,18 @@ def build(choice: ProbeChoice, encoder: Encoder, pooling: str, columns: int) -> 
     """The network of a probe; new weights come from torch's global generator.
 
     Args:
-        choice: `attentive`, `finetune`, `lora`, `full` or `scratch`.
+        choice: `attentive`, `res1dcnn`, `finetune`, `lora`, `full` or `scratch`.
         encoder: Where to start; it is copied if it will change.
-        pooling: How tokens become one vector, for all but `attentive`.
+        pooling: How tokens become one vector, for all but `attentive` and `res1dcnn` on tokens.
         columns: Classes, or values.
     """
     if isinstance(choice, AttentiveProbe):
         return Attentive(encoder.dim, choice.heads, columns)
+    if isinstance(choice, Res1DCNNProbe):
+        return res1dcnn(choice, encoder.dim if choice.input == "tokens" else encoder.embedding_dim(pooling), columns)
     encoder = copy.deepcopy(encoder)
     if isinstance(choice, LoraProbe):
-        add_lora(encoder, choice.rank, choice.alpha)
+        add_lora(encoder, choice.rank, choice.factor)
     elif isinstance(choice, FinetuneProbe):
         _freeze_all_but_last(encoder, choice.blocks)
     return Tuned(encoder, pooling, columns)

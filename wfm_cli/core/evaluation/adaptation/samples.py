@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -11,6 +11,8 @@ from torch import Tensor
 
 if TYPE_CHECKING:
     from wfm_cli.core.evaluation.encoders import ModelSource
+    from wfm_cli.core.evaluation.raw import RawSource
+    from wfm_cli.core.models.base import Encoder
     from wfm_cli.core.store.reader import Store
     from wfm_cli.core.store.rows import RowReader
 
@@ -24,7 +26,7 @@ KEPT_BYTES = 2 << 30
 class Samples:
     """Rows of the array that an encoder reads, scaled as it was trained, on its device."""
 
-    def __init__(self, source: ModelSource, store: Store) -> None:
+    def __init__(self, source: ModelSource | RawSource, store: Store) -> None:
         self.source, self.count = source, store.samples
         self._reader: RowReader = store.rows(source.arrays[0])
 
@@ -37,11 +39,21 @@ class Samples:
         self._reader.close()
 
 
+def encoder_of(source: ModelSource | RawSource) -> Encoder:
+    """The encoder of a row that has one."""
+    encoder = getattr(source, "encoder", None)
+    if encoder is None:
+        raise ValueError(f"{source.spec} has no encoder")
+    return cast("Encoder", encoder)
+
+
 class Tokens:
     """Hidden vectors of all tokens of the frozen encoder, each sample encoded once as long as memory allows."""
 
-    def __init__(self, samples: Samples, kept_bytes: int = KEPT_BYTES) -> None:
-        self._samples = samples
+    def __init__(self, samples: Samples, kept_bytes: int = KEPT_BYTES, pooling: str | None = None) -> None:
+        """With a `pooling`, one vector per sample (B, D) takes the place of the tokens (B, T, D)."""
+        self._samples, self._pooling = samples, pooling
+        self._encoder = encoder_of(samples.source)
         one = self._encode(np.zeros(1, dtype=np.int64))
         keep = samples.count * one[0].numel() * one.element_size() <= kept_bytes
         self._table = one.new_empty((samples.count, *one.shape[1:]), device="cpu") if keep else None
@@ -59,20 +71,22 @@ class Tokens:
         return self._table[torch.from_numpy(rows)].to(self._samples.source.device)
 
     def _encode(self, rows: Index) -> Tensor:
-        encoder = self._samples.source.encoder
+        encoder = self._encoder
         with torch.no_grad():
-            tokens: Tensor = encoder.encode(encoder.tokenize(self._samples.take(rows))).float()
-        return tokens
+            tokens = encoder.encode(encoder.tokenize(self._samples.take(rows)))
+            found: Tensor = tokens if self._pooling is None else encoder.pool(tokens, self._pooling)
+        return found.float()
 
 
 class Row:
     """What adaptation needs of one line of a table; files are opened and tokens computed on first use."""
 
     def __init__(self, source: Any, store: Store) -> None:
-        self.source: ModelSource = source
+        self.source: ModelSource | RawSource = source
         self._store = store
         self._samples: Samples | None = None
         self._tokens: Tokens | None = None
+        self._embeddings: Tokens | None = None
 
     @property
     def samples(self) -> Samples:
@@ -88,8 +102,15 @@ class Row:
             self._tokens = Tokens(self.samples)
         return self._tokens
 
+    @property
+    def embeddings(self) -> Tokens:
+        """Pooled vectors of the frozen encoder."""
+        if self._embeddings is None:
+            self._embeddings = Tokens(self.samples, pooling=self.source.pooling)
+        return self._embeddings
+
     def close(self) -> None:
         """Close files and forget tokens."""
         if self._samples is not None:
             self._samples.close()
-        self._samples = self._tokens = None
+        self._samples = self._tokens = self._embeddings = None
