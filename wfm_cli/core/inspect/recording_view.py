@@ -184,6 +184,9 @@ def _many(facts: Mapping[str, Any]) -> Iterator[RenderableType]:
     counts, recordings = facts["counts"], facts["recordings"]
     files = ", ".join(f"{counts[status]:,} {status}" for status in ("used", "skipped", "failed"))
     yield Text.assemble((facts["path"], "bold"), f"  {len(recordings):,} recordings; files: {files}")
+    if not recordings:
+        yield from _other_files(facts["outcomes"])
+        return
     yield Text("")
     right = ("samples", "rate", "frequency", "level", "clipped", "bandwidth")
     table = grid("recording", "format", "type", "samples", "rate", "frequency", "level", "clipped", "bandwidth",
