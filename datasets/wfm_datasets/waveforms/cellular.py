@@ -9,7 +9,7 @@ NR, TS 38.211: 15 x 2^mu kHz, slots of 14 symbols, prefixes 144 x 2^-mu, 16 long
 control symbols in a slot (7.3.2.2); pilots of PDSCH type 1, mapping type A, in symbols 2 and 11 (7.4.1.1.2), on every
 other carrier, 3 dB up beside empty ones (two CDM groups without data, TS 38.214 clause 4.1).
 
-Of the control region each block of 12 carriers is used with probability one half, by QPSK. The pilot and secondary
+Of the control region each block of 12 carriers is used with probability one half, by QPSK with the power of two. The pilot and secondary
 sequences are random signs of the right constellation in place of Gold and m-sequences.
 """
 
@@ -103,8 +103,9 @@ def nr_slots(rng: np.random.Generator, carriers: int, modulation: str, slots: in
 
 def _control(rng: np.random.Generator, values: Complex, rows: NDArray[np.int64]) -> None:
     blocks = values.shape[1] // BLOCK
-    used = np.repeat(rng.random((len(rows), blocks), np.float32) < 0.5, BLOCK, axis=1)
-    values[rows] = payload(rng, "qpsk", "3gpp", (len(rows), values.shape[1])) * used
+    amplitude = np.float32(np.sqrt(2)) * (rng.random((len(rows), blocks), np.float32) < 0.5)
+    symbols = payload(rng, "qpsk", "3gpp", (len(rows), values.shape[1]))
+    values[rows] = symbols * np.repeat(amplitude, BLOCK, axis=1)
 
 
 def lte(rng: np.random.Generator, block: LTEGrid, modulation: str, milliseconds: int) -> Signal:
