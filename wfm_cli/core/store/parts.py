@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from wfm_cli.core.progress import progress as show_progress
 from wfm_cli.core.recipe.prepare import PrepareRecipe
 from wfm_cli.core.store.begin import ask_builder, lay_out, refuse_used
-from wfm_cli.core.store.build import builder_target
+from wfm_cli.core.store.build import BuildPlan, builder_target
 from wfm_cli.core.store.files import canonical
 from wfm_cli.core.store.finish import complete, is_complete, read_group
 from wfm_cli.core.store.plan import BUILD, differences, make_plan, read_plan
@@ -122,30 +123,53 @@ def finalise(out: Path) -> None:
     complete(out, plan, [marker(out, number) for number in range(plan.parts)])
 
 
-def run(recipe: PrepareRecipe, out: Path, workers: int = 1, progress: bool = True) -> None:
+def run(
+    recipe: PrepareRecipe,
+    out: Path,
+    workers: int = 1,
+    progress: bool = True,
+    planned: Callable[[BuildPlan], None] | None = None,
+) -> None:
     """Build a store from beginning to end, or go on with the same build after it was interrupted.
+
+    Args:
+        recipe: what to build.
+        out: where to.
+        workers: see `load`.
+        progress: see `load`.
+        planned: told about the plan before anything is written.
 
     Raises:
         StoreError: `out` holds something else, or a build of another recipe or of inputs that have changed since.
         InputError, WfmError: see `init` and `load`.
     """
-    if not _same_build(recipe, out):
+    begun = (out / BUILD / "plan.json").is_file()
+    if begun:
+        _refuse_other_recipe(recipe, out)
+    else:
         refuse_used(out)
-        lay_out(recipe, ask_builder(recipe), out)
+    plan = ask_builder(recipe)
+    if planned is not None:
+        planned(plan)
+    if begun:
+        _refuse_other_input(recipe, plan, out)
+    else:
+        lay_out(recipe, plan, out)
     load(out, workers=workers, progress=progress)
     finalise(out)
 
 
-def _same_build(recipe: PrepareRecipe, out: Path) -> bool:
-    """Whether `out` holds an unfinished build, which must then be the very same one."""
-    if not (out / BUILD / "plan.json").is_file():
-        return False
+_ANEW = "choose another --out, or remove the folder to build anew"
+
+
+def _refuse_other_recipe(recipe: PrepareRecipe, out: Path) -> None:
     old = read_plan(out).identity
-    hint = "choose another --out, or remove the folder to build anew"
     new_recipe = recipe.model_dump(mode="json", exclude={"name", "description"})
     if differ := list(differences(old["recipe"], new_recipe)):
-        raise StoreError(f"{out}: holds an unfinished build of another recipe: {'; '.join(differ[:3])}", hint)
-    new = make_plan(recipe, ask_builder(recipe)).identity
-    if differ := list(differences(old, json.loads(canonical(new)))):
-        raise StoreError(f"{out}: the input has changed since this build began: {'; '.join(differ[:3])}", hint)
-    return True
+        raise StoreError(f"{out}: holds an unfinished build of another recipe: {'; '.join(differ[:3])}", _ANEW)
+
+
+def _refuse_other_input(recipe: PrepareRecipe, plan: BuildPlan, out: Path) -> None:
+    new = json.loads(canonical(make_plan(recipe, plan).identity))
+    if differ := list(differences(read_plan(out).identity, new)):
+        raise StoreError(f"{out}: the input has changed since this build began: {'; '.join(differ[:3])}", _ANEW)
