@@ -21,11 +21,13 @@ WindowReader = Callable[[NDArray[np.int64], NDArray[np.int64], int], Windows]
 
 BACKENDS: Mapping[str, str] = {
     "flat": "wfm_datasets.iq.flat:open_windows",
+    "blocks": "wfm_datasets.iq.blocks:open_windows",
     "hdf5": "wfm_datasets.iq.hdf5:open_windows",
     "memory": "wfm_datasets.iq.memory:open_windows",
 }
-"""How the numbers of a recording are reached: `flat` maps interleaved samples at an offset of a file, `hdf5` reads
-datasets, `memory` decodes a whole file once (compressed containers) and keeps it."""
+"""How the numbers of a recording are reached: `flat` maps interleaved samples at an offset of a file, `blocks`
+examples that lie in several places of one, `hdf5` reads datasets, `memory` decodes a whole file once (compressed
+containers) and keeps it."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ class Recording:
     """Things worth telling the user, one sentence each."""
     dropped_bytes: int = 0
     """Bytes at the end that make no whole sample."""
-    backend: Literal["flat", "hdf5", "memory"] = "flat"
+    backend: Literal["flat", "blocks", "hdf5", "memory"] = "flat"
     """Key of `BACKENDS`."""
     layout: Mapping[str, JSON] = field(default_factory=dict)
     """What the backend needs beside path, datatype and shape: offset, order of I and Q, dataset names ..."""

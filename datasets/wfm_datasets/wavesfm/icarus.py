@@ -22,7 +22,7 @@ from wfm_datasets.wavesfm.scan import Scan, iq, label, number, scale_iq
 LAYOUT = "Batch1_{5,10}MHz/{Metadata/*.csv, IQ/*.bin}, a CSV and a .bin of the same stem for every recording"
 LENGTH = 4096
 STD = (0.00275, 0.00260)
-_FULL_SCALE = {"<f4": 1.0, "<i2": 32768.0, "i1": 128.0}
+FULL_SCALE = {"<f4": 1.0, "<i2": 32768.0, "i1": 128.0}
 
 
 @dataclass(frozen=True)
@@ -91,19 +91,21 @@ def _middle(path: Path, code: str, at: int) -> NDArray[np.complex64]:
     if len(values) < 2 * LENGTH:
         raise damaged(path, f"{len(values) // 2} of {LENGTH} samples from {at}")
     files.refuse_unfinite(path, f"samples {at} to {at + LENGTH - 1}", values)
-    return (values.astype(np.float32) / np.float32(_FULL_SCALE[code])).view(np.complex64)
+    return (values.astype(np.float32) / np.float32(FULL_SCALE[code])).view(np.complex64)
 
 
 def _look(raw: files.RawFile) -> _Recording:
     path = raw.path
     side = path.parent.parent / "Metadata" / f"{path.stem}.csv"
-    row = _row(side)
+    row = read_row(side)
     band = re.search(r"(\d+)MHz", path.parent.parent.name)
     if band is None:
         raise InputError(f"{path}: lies in no folder Batch1_{{5,10}}MHz", f"expected {LAYOUT}")
-    rate = _number(side, row, "Sampling_Rate")
+    rate = positive(side, row, "Sampling_Rate")
     count = (
-        _number(side, row, "No_of_Samples") if row.get("No_of_Samples") else rate * _number(side, row, "Frameduration")
+        positive(side, row, "No_of_Samples")
+        if row.get("No_of_Samples")
+        else rate * positive(side, row, "Frameduration")
     )
     samples, size = round(count), path.stat().st_size
     code = {8: "<f4", 4: "<i2", 2: "i1"}.get(size // samples if samples and size % samples == 0 else 0)
@@ -114,10 +116,15 @@ def _look(raw: files.RawFile) -> _Recording:
         )
     if samples < LENGTH:
         raise InputError(f"{path}: {samples} samples are fewer than the {LENGTH} that are cut", "leave this file out")
-    return _Recording(raw, code, samples, rate, int(band[1]), _level(side, row))
+    return _Recording(raw, code, samples, rate, int(band[1]), spreading(side, row))
 
 
-def _row(path: Path) -> dict[str, str]:
+def read_row(path: Path) -> dict[str, str]:
+    """The one row of metadata.
+
+    Raises:
+        InputError: missing, damaged, or other columns.
+    """
     try:
         with path.open(newline="", encoding="utf-8-sig") as stream:
             rows = list(csv.DictReader(stream, skipinitialspace=True))
@@ -131,7 +138,12 @@ def _row(path: Path) -> dict[str, str]:
     return {str(key): str(value or "").strip() for key, value in rows[0].items()}
 
 
-def _number(path: Path, row: Mapping[str, str], key: str) -> float:
+def positive(path: Path, row: Mapping[str, str], key: str) -> float:
+    """A positive number of the row.
+
+    Raises:
+        InputError: it is missing or something else.
+    """
     try:
         value = float(row[key])
     except (KeyError, ValueError):
@@ -141,10 +153,15 @@ def _number(path: Path, row: Mapping[str, str], key: str) -> float:
     return value
 
 
-def _level(path: Path, row: Mapping[str, str]) -> int:
+def spreading(path: Path, row: Mapping[str, str]) -> int:
+    """0 for LTE alone, k where a spread spectrum of 2^k chips lies beside it.
+
+    Raises:
+        InputError: a factor that is no power of two.
+    """
     if row["Signal_Type"].upper() == "LTE":
         return 0
-    factor = _number(path, row, "DSSS_Mod")
+    factor = positive(path, row, "DSSS_Mod")
     level = math.log2(factor)
     if level != round(level) or level < 1:
         raise InputError(f"{path}: DSSS_Mod is {factor:g}, no power of two", f"expected {LAYOUT}")

@@ -7,10 +7,13 @@ of NumPy arrays, notes where each array lies in the file, and refuses every othe
 from __future__ import annotations
 
 import codecs
+import math
+import os
 import pickletools
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -22,7 +25,11 @@ from wfm_datasets.deepmimo.files import damaged
 
 _LARGE = 1 << 12
 """Strings beyond so many characters are data: their place is noted, not their content."""
+_MOST = 1 << 21
+"""Instructions of a pickle; one with more is no dict of arrays."""
 _OPCODES = {op.code: op for op in pickletools.opcodes}
+_RAW = {"BINSTRING": 4, "BINBYTES": 4, "BINBYTES8": 8, "BYTEARRAY8": 8}
+"""Instructions that carry bytes as they are, and the size of the length before them."""
 _NUMPY = ("numpy.core", "numpy._core")
 _MALFORMED = (
     LookupError,
@@ -57,6 +64,8 @@ class _Data:
 
     at: int
     length: int
+    offset: int = -1
+    """Position of the bytes themselves; -1 where they are encoded."""
 
 
 @dataclass
@@ -79,6 +88,8 @@ class PickledArray:
     dtype: str = ""
     at: int = -1
     """Position of the instruction that carries its bytes."""
+    offset: int = -1
+    """Position of its bytes where they lie in the file as they are."""
     inline: bytes = b""
     """The bytes of a small array."""
 
@@ -86,9 +97,11 @@ class PickledArray:
         """Take the state that NumPy writes."""
         kind = dtype.resolve()
         self.shape, self.dtype = tuple(int(n) for n in shape), kind.str
-        size = int(np.prod(self.shape)) * kind.itemsize
+        if min(self.shape, default=0) < 0:
+            raise ValueError(f"an array of {self.shape}")
+        size = math.prod(self.shape) * kind.itemsize
         if isinstance(data, _Data):
-            self.at, length = data.at, data.length
+            self.at, self.offset, length = data.at, data.offset, data.length
         else:
             self.inline = data.encode("latin1") if isinstance(data, str) else bytes(data)
             length = len(self.inline)
@@ -137,16 +150,52 @@ def read_at(path: Path, at: int, dtype: str, shape: tuple[int, ...]) -> NDArray[
     return np.frombuffer(data, dtype).reshape(shape)
 
 
-def _instructions(stream: BinaryIO) -> Iterator[tuple[str, Any, int]]:
-    """Name, argument and position of every instruction up to STOP."""
+def begins_pickle(head: bytes) -> bool:
+    """Whether the first bytes of a file are instructions of a pickle: a dict, or something that is called."""
+    if not (head[:1] == b"\x80" and head[1:2] in b"\x02\x03\x04\x05") and not head.startswith((b"(dp", b"(d.")):
+        return False
+    names = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DeprecationWarning)
+        try:
+            for name, _, _ in _instructions(BytesIO(head)):
+                names.append(name)
+                if len(names) == 8:
+                    return True
+        except ValueError:
+            return len(names) > 2 and len(head) < 64
+        except _MALFORMED:
+            return False
+    return len(names) > 2
+
+
+def _skipped(name: str, stream: BinaryIO, at: int, end: int) -> _Data | None:
+    """Step over the bytes of a large array; None if the next instruction carries none."""
+    width = _RAW.get(name, 0)
+    length = int.from_bytes(stream.read(width), "little", signed=name == "BINSTRING") if width else 0
+    if length <= _LARGE:
+        stream.seek(at + 1)
+        return None
+    offset = at + 1 + width
+    if offset + length > end:
+        raise ValueError(f"it ends {offset + length - end} bytes early")
+    stream.seek(offset + length)
+    return _Data(at, length, offset)
+
+
+def _instructions(stream: BinaryIO, end: int = 0) -> Iterator[tuple[str, Any, int]]:
+    """Name, argument and position of every instruction up to STOP; with `end`, large arrays are stepped over."""
     while True:
         at = stream.tell()
         code = stream.read(1).decode("latin1")
         if code not in _OPCODES:
             raise ValueError("it ends early" if not code else f"unknown instruction {code!r}")
         op = _OPCODES[code]
-        if op.name == "STRING":  # pickletools decodes it as ASCII, Python 2 put bytes into it
-            argument: Any = codecs.escape_decode(stream.readline().rstrip(b"\r\n")[1:-1])[0]
+        large = _skipped(op.name, stream, at, end) if end else None
+        if large is not None:
+            argument: Any = large
+        elif op.name == "STRING":  # pickletools decodes it as ASCII, Python 2 put bytes into it
+            argument = codecs.escape_decode(stream.readline().rstrip(b"\r\n")[1:-1])[0]
         else:
             argument = op.arg.reader(stream) if op.arg is not None else None
         yield op.name, argument, at
@@ -162,7 +211,10 @@ class _Machine:
         self.memo: dict[int, Any] = {}
 
     def run(self, stream: BinaryIO) -> Any:
-        for name, argument, at in _instructions(stream):
+        end = os.fstat(stream.fileno()).st_size
+        for count, (name, argument, at) in enumerate(_instructions(stream, end)):
+            if count > _MOST:
+                raise _Refused(f"more than {_MOST} instructions")
             if name == "STOP":
                 return self.stack.pop()
             if name in _CONSTANTS:
@@ -262,6 +314,8 @@ def _text(value: Any) -> str:
 def _plain(key: Any) -> Any:
     """Keys without Python 2's byte strings."""
     if isinstance(key, tuple):
+        if any(isinstance(part, tuple) for part in key):  # nested ones could be endless
+            raise _Refused("a key of tuples in tuples")
         return tuple(_plain(part) for part in key)
     return _text(key) if isinstance(key, bytes) else key
 

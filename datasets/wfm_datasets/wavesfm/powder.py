@@ -22,7 +22,7 @@ DEVICES = ["bes", "browning", "honors", "meb"]
 STANDARDS = ["4G", "5G", "Wifi"]
 LAYOUT = "{4G,5G,Wifi}_Day_{1,2}_{bes,browning,honors,meb}_s{1..5}.bin (complex64), each with a .json of the same stem"
 LENGTH = 512
-_NAME = re.compile(rf"({'|'.join(STANDARDS)})_Day_(\d+)_({'|'.join(DEVICES)})_s(\d+)", re.IGNORECASE)
+NAME = re.compile(rf"({'|'.join(STANDARDS)})_Day_(\d+)_({'|'.join(DEVICES)})_s(\d+)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def _samples(path: Path, at: int, count: int) -> NDArray[np.complex64]:
 
 def _look(raw: files.RawFile) -> _Recording:
     path = raw.path
-    name = _NAME.fullmatch(path.stem)
+    name = NAME.fullmatch(path.stem)
     if name is None:
         raise InputError(f"{path}: its name says no standard, day and transmitter", f"expected {LAYOUT}")
     size = path.stat().st_size

@@ -20,7 +20,7 @@ from wfm_datasets.wavesfm.scan import Scan, iq, label, number
 
 LAYOUT = "RadComOta2.45GHz.hdf5: data sets named ('modulation', 'signal type', 'snr', 'index') of 128 I then 128 Q"
 LENGTH = 128
-_Key = tuple[str, str, int, int]
+Key = tuple[str, str, int, int]
 
 
 class RadComReader:
@@ -38,7 +38,7 @@ class RadComReader:
             raise InputError(f"{found[1].path}: a second file", f"expected {LAYOUT}")
         path, record = found[0].path, found[0].record()
         with opened(path) as file:
-            keyed = sorted((_key(path, name), name) for name in file)
+            keyed = sorted((parse_key(path, name), name) for name in file)
         if not keyed:
             raise InputError(f"{path}: holds no data set", f"expected {LAYOUT}")
         keys = [key for key, _ in keyed]
@@ -72,13 +72,18 @@ class RadComReader:
         values = np.empty((stop - start, 2 * LENGTH), np.float32)
         with opened(path) as file:
             for row, name in enumerate(state["name"][start:stop]):
-                values[row] = _frame(path, file, str(name))
+                values[row] = read_frame(path, file, str(name))
         files.refuse_unfinite(path, f"data set among rows {start} to {stop - 1}", values)
         made: NDArray[np.complex64] = (values[:, :LENGTH] + 1j * values[:, LENGTH:]).astype(np.complex64)
         return made[:, None]
 
 
-def _frame(path: Path, file: h5py.File, name: str) -> NDArray[Any]:
+def read_frame(path: Path, file: h5py.File, name: str) -> NDArray[Any]:
+    """128 I, then 128 Q.
+
+    Raises:
+        InputError: something else is there.
+    """
     values = np.empty(2 * LENGTH, np.float32)
     data = h5py.h5d.open(file.id, name.encode())  # half the time of file[name]
     if data.get_space().get_simple_extent_npoints() == values.size and data.dtype.kind == "f":
@@ -88,7 +93,12 @@ def _frame(path: Path, file: h5py.File, name: str) -> NDArray[Any]:
     raise InputError(f"{path}: {words}", f"expected {LAYOUT}")
 
 
-def _key(path: Path, name: str) -> _Key:
+def parse_key(path: Path, name: str) -> Key:
+    """Modulation, signal type, SNR in dB and index out of a data set's name; nothing in it is executed.
+
+    Raises:
+        InputError: no tuple of these four.
+    """
     try:
         modulation, signal, snr, index = ast.literal_eval(name)
         return str(modulation), str(signal), int(snr), int(index)
