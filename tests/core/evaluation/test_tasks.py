@@ -103,6 +103,10 @@ def test_a_task_of_the_users_own(tmp_path: Path) -> None:
         (GOOD[:-1] + ", published: [{system: A}]}", "published"),
         (GOOD[:-1] + ", classes: 2, only: {labels/y: [a]}}", "classes: with `only`"),
         (GOOD[:-1] + ", only: [labels/y]}", "only"),
+        (
+            GOOD[:-1].replace("kind: classes, primary: macro_f1", "kind: values, primary: rmse") + ", in_both: true}",
+            "in_both",
+        ),
     ],
 )
 def test_mistakes_in_a_task_file(tmp_path: Path, text: str, words: str) -> None:

@@ -18,7 +18,7 @@ from wfm_cli.core.evaluation.baselines import unfit
 from wfm_cli.core.evaluation.encoders import BASELINE, RANDOM
 from wfm_cli.core.evaluation.features import cached
 from wfm_cli.core.evaluation.rows import table_rows
-from wfm_cli.core.evaluation.taskdata import TaskData, load_task_data
+from wfm_cli.core.evaluation.taskdata import FOLDS, TaskData, load_task_data
 from wfm_cli.core.evaluation.tasks import RANDOM as UNTRAINED
 from wfm_cli.core.evaluation.tasks import Task, load_task
 from wfm_cli.core.evaluation.units import RowFeatures, RowInputs, TableRow, UnitPlan, run_unit
@@ -47,7 +47,8 @@ class Suite:
     @property
     def leak(self) -> dict[str, Any]:
         """How far the split lets test users stand beside training users."""
-        return dict(self.store.attrs["splits"]["available"].get(self.split, {}).get("leak") or {})
+        split = "fold_0" if self.split == FOLDS else self.split
+        return dict(self.store.attrs["splits"]["available"].get(split, {}).get("leak") or {})
 
 
 def plan_suite(recipe: AnyRecipe, rows: Sequence[EncoderRow], progress: bool = True) -> Suite:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
     from wfm_cli.core.store.reader import Store
 
 Index = NDArray[np.int64]
+FOLDS = "folds"
+"""Stands for all splits `fold_0`, `fold_1` ...: one probe for each, scored together."""
+_FOLD = re.compile(r"fold_\d+")
 _CHUNK_ELEMENTS = 1 << 21  # class scores of one draw held at once, 8 MiB
 
 
@@ -38,7 +43,10 @@ class TaskData:
     test: Index
     """Samples that are scored."""
     left_out: int = 0
-    """Labelled samples of the split that the task does not want (`only`)."""
+    """Labelled samples that the task does not want (`only`, `in_both`)."""
+    folds: tuple[TaskData, ...] = ()
+    """The same labels cut by each of several splits that test other samples each; empty where there is one split.
+    `train` and `val` are then samples of any fold, `test` those of all, fold by fold."""
 
     @property
     def count(self) -> int:
@@ -103,6 +111,11 @@ class TaskData:
 def load_task_data(store: Store, task: Task, split: str | None) -> TaskData:
     """Read and check the labels of a task.
 
+    Args:
+        store: The store.
+        task: The task.
+        split: Split of the store, its default if None; `folds` stands for all its splits `fold_0`, `fold_1` ...
+
     Raises:
         InputError: The store lacks the labels, or a part of the split is empty or unfit for the task.
     """
@@ -121,19 +134,52 @@ def load_task_data(store: Store, task: Task, split: str | None) -> TaskData:
         labelled &= labels >= 0  # a negative class means: not labelled
     else:
         labels, names = labels.reshape(len(labels), -1).astype(np.float64), ()
-    kept = _wanted(store, task)
-    left_out = int((labelled & ~kept).sum())
-    labelled &= kept
-    if task.only:
-        labels, names = _closed_up(labels, names, labelled)
-    parts = store.split(split)
-    train, val, test = (np.flatnonzero(labelled & (parts == code)).astype(np.int64) for code in range(3))
-    name = split or store.default_split
+    splits = {name: store.split(name) for name in _split_names(store, split)}
+    kept = labelled & _wanted(store, task)
+    if task.in_both:
+        kept &= _in_both(labels, kept, splits.values())
+    if task.only or task.in_both:
+        labels, names = _closed_up(labels, names, kept)
+    nothing = np.zeros(0, np.int64)
+    whole = TaskData(task, labels, names, nothing, nothing, nothing, int((labelled & ~kept).sum()))
+    cuts = [_cut(whole, store, name, parts, kept) for name, parts in splits.items()]
+    return cuts[0] if len(cuts) == 1 else _all_folds(whole, store, cuts)
+
+
+def _split_names(store: Store, split: str | None) -> tuple[str, ...]:
+    """The split that is meant, or all folds."""
+    if split != FOLDS:
+        return (split or store.default_split,)
+    available = store.attrs["splits"]["available"]
+    names = sorted((name for name in available if _FOLD.fullmatch(name)), key=lambda name: int(name[5:]))
+    if len(names) < 2:
+        raise InputError(f"{store.path}: has no folds", f"prepare it with folds; it has {', '.join(available)}")
+    return tuple(names)
+
+
+def _cut(whole: TaskData, store: Store, split: str, parts: NDArray[np.uint8], kept: NDArray[np.bool_]) -> TaskData:
+    """The labels cut by one split."""
+    task = whole.task
+    train, val, test = (np.flatnonzero(kept & (parts == code)).astype(np.int64) for code in range(3))
     for word, part in (("training", train), ("validation", val), ("test", test)):
         if not len(part):
-            raise InputError(f"{store.path}: split {name} has no {word} sample for task {task.name}", "choose --split")
-    _check_groups(store, task, name, train, test)
-    return TaskData(task, labels, names, train, val, test, left_out)
+            raise InputError(f"{store.path}: split {split} has no {word} sample for task {task.name}", "choose --split")
+    _check_groups(store, task, split, train, test)
+    return replace(whole, train=train, val=val, test=test)
+
+
+def _all_folds(whole: TaskData, store: Store, cuts: list[TaskData]) -> TaskData:
+    """All folds together; every sample is tested once at most."""
+    train, val, test = (np.concatenate([getattr(cut, part) for cut in cuts]) for part in ("train", "val", "test"))
+    if len(np.unique(test)) < len(test):
+        raise InputError(f"{store.path}: a sample is tested by more than one fold", "choose one fold by --split")
+    return replace(whole, train=np.unique(train), val=np.unique(val), test=test, folds=tuple(cuts))
+
+
+def _in_both(labels: NDArray[Any], kept: NDArray[np.bool_], splits: Iterable[NDArray[np.uint8]]) -> NDArray[np.bool_]:
+    """Which samples are of a class that some split both trains and tests, (samples,)."""
+    known = [np.intersect1d(labels[kept & (parts == 0)], labels[kept & (parts == 2)]) for parts in splits]
+    return np.isin(labels, np.concatenate(known))
 
 
 def _wanted(store: Store, task: Task) -> NDArray[np.bool_]:

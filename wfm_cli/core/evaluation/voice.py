@@ -28,6 +28,8 @@ class Voice:
             f"{key} {value:.3g}" if isinstance(value, float) else f"{key} {value}" for key, value in leak.items()
         )
         sizes = f"{len(first.train)} train, {len(first.val)} val, {len(first.test)} test"
+        if first.folds:
+            sizes = f"{len(first.folds)} folds, {len(first.test)} test samples in all"
         self.line(f"split {split}: {sizes}; leak: {words or 'not measured'}")
 
     def skipped(self, count: int) -> None:

@@ -65,7 +65,8 @@ class ProbeBlock(Strict):
     seed: int = 0
     """First seed."""
     split: str | None = None
-    """Split of the store; its default if left out."""
+    """Split of the store; its default if left out. `folds` is cross-validation over all splits `fold_0`, `fold_1` ...:
+    one probe for each, and one score over all that they test."""
     knn_k: tuple[Annotated[int, Field(ge=1)], ...] = (1, 5, 20)
     """Neighbour counts tried on validation."""
     knn_distance: Literal["cosine", "euclid"] = "cosine"

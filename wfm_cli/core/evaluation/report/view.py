@@ -9,6 +9,7 @@ from typing import Any, Literal
 from wfm_cli.core.evaluation.draws import budget_words
 from wfm_cli.core.evaluation.report.model import ROLES, Budget, Cell, Delta, Metric, Published, Report, Row, TaskTable
 from wfm_cli.core.evaluation.statistics import MIN_SEEDS
+from wfm_cli.core.evaluation.taskdata import FOLDS
 
 SIGNIFICANT = 0.05
 """Level of the corrected tests."""
@@ -148,6 +149,8 @@ def leak_sentence(leak: Mapping[str, Any]) -> str:
 def split_sentence(table: TaskTable) -> str:
     """The split, its leak and its sizes in one sentence; empty when nothing is known."""
     parts = [f"Split: {table.split}."] if table.split else []
+    if table.split == FOLDS:
+        parts = ["Cross-validated: every test sample is scored once, by a probe that trained on the other folds."]
     leak = leak_sentence(table.leak)
     if leak:
         parts.append(f"{leak}.")

@@ -49,6 +49,8 @@ class Task(Strict):
     """Samples that belong to the task: label arrays of the store and the classes of each that are kept, such as
     `{labels/mobility: [pedestrian, vehicular]}`. All others are left out and counted; classes of `label` that no kept
     sample has are none of the task's."""
+    in_both: bool = False
+    """Leave out classes that training and test do not both hold, such as those of a single recording."""
     primary: str
     """Metric that chooses on validation and fills tables."""
     within: str | None = None
@@ -65,8 +67,10 @@ class Task(Strict):
         unknown = [name for name in self.baselines if name not in (*BASELINES, RANDOM)]
         if unknown:
             raise ValueError(f"baselines: unknown {', '.join(unknown)}; known: {', '.join((*BASELINES, RANDOM))}")
-        if self.only and self.classes is not None:
-            raise ValueError("classes: with `only`, classes are counted from the samples that are kept")
+        if (self.only or self.in_both) and self.classes is not None:
+            raise ValueError("classes: with `only` or `in_both`, classes are counted from the samples that are kept")
+        if self.in_both and self.kind == "values":
+            raise ValueError("in_both: values have no classes")
         wanted = {"system", "protocol", "metric", "budget", "value", "unit", "source"}
         for entry in self.published:
             if set(entry) != wanted:
