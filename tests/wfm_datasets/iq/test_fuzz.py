@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.fakes import hostile
 from tests.fakes.hostile import WEIRD, damage, damaged_json, explore, limited_memory, mutations
+from tests.fakes.iq_seeds import META, SEEDS, iq
 from wfm_datasets.iq.scan import ReadOptions, scan
 
 EXAMPLES = int(os.environ.get("WFM_FUZZ_EXAMPLES", "0"))
@@ -29,42 +29,6 @@ def few(examples: int) -> settings:
         max_examples=EXAMPLES or examples, derandomize=not EXAMPLES, deadline=None, database=None,
         suppress_health_check=SUPPRESSED,
     )  # fmt: skip
-
-
-def iq(count: int = 96, seed: int = 0) -> np.ndarray[Any, Any]:
-    rng = np.random.default_rng(seed)
-    tone = 0.5 * np.exp(2j * np.pi * 0.1 * np.arange(count))
-    return (tone + 0.02 * (rng.standard_normal(count) + 1j * rng.standard_normal(count))).astype(np.complex64)
-
-
-META: dict[str, Any] = {
-    "global": {
-        "core:datatype": "cf32_le", "core:version": "1.2.0", "core:sample_rate": 1e6, "core:num_channels": 1,
-        "core:offset": 0, "wfm:scenario": "street",
-        "core:extensions": [{"name": "wfm", "version": "1.0.0", "optional": True}],
-    },
-    "captures": [{"core:sample_start": 0, "core:frequency": 1e9, "core:header_bytes": 0},
-                 {"core:sample_start": 48, "core:frequency": 1e9}],
-    "annotations": [
-        {"core:sample_start": 8, "core:sample_count": 24, "core:label": "qpsk", "core:freq_lower_edge": 999.9e6,
-         "core:freq_upper_edge": 1000.1e6, "wfm:snr_db": 10.0, "wfm:modulation": "qpsk"},
-        {"core:sample_start": 40, "core:sample_count": 8, "core:comment": "x"},
-    ],
-}  # fmt: skip
-
-
-def write_sigmf(folder: Path) -> None:
-    (folder / "x.sigmf-meta").write_text(json.dumps(META))
-    (folder / "x.sigmf-data").write_bytes(iq().tobytes())
-
-
-def write_raw(folder: Path) -> None:
-    (folder / "g001_433.92M_250k.cs16").write_bytes((iq(400).view(np.float32) * 20_000).astype("<i2").tobytes())
-    (folder / "b.bin").write_bytes(((iq(400).view(np.float32) * 100) + 127.5).astype("u1").tobytes())
-    (folder / "c.cf32").write_bytes(iq(200).tobytes())
-
-
-SEEDS: dict[str, Callable[[Path], None]] = {"sigmf": write_sigmf, "raw": write_raw}
 
 
 @pytest.fixture(scope="module")

@@ -221,7 +221,7 @@ def _members(path: Path, plain: bool) -> Iterator[tuple[str, int, int, Any]]:
                 for entry in archive.infolist()[:_MOST_MEMBERS]:
                     if not entry.is_dir():
                         with archive.open(entry) as content:
-                            yield entry.filename, entry.file_size, 0, _Limited(content)
+                            yield entry.filename, entry.file_size, 0, _Limited(path, content)
         elif plain:
             with tarfile.open(path, "r:") as tar:
                 yield from _entries(path, tar, path.stat().st_size)
@@ -246,14 +246,17 @@ def _entries(path: Path, tar: tarfile.TarFile, size: int | None) -> Iterator[tup
             raise InputError(f"{path}: member {entry.name[:60]!r} is a link or device", "refused; unpack it yourself")
         if size is not None and entry.offset_data + entry.size > size:
             raise damaged(path, f"{entry.name} ends behind the end of the archive")
-        yield entry.name.removeprefix("./"), entry.size, entry.offset_data, _Limited(tar.extractfile(entry))
+        yield entry.name.removeprefix("./"), entry.size, entry.offset_data, _Limited(path, tar.extractfile(entry))
 
 
 class _Limited:
     """The content of a member, read at most to the limit of metadata."""
 
-    def __init__(self, stream: Any) -> None:
-        self.stream = stream
+    def __init__(self, path: Path, stream: Any) -> None:
+        self.path, self.stream = path, stream
 
     def read(self) -> bytes:
-        return bytes(memory.read_limited(self.stream, "metadata", MAX_META_BYTES))
+        try:
+            return bytes(memory.read_limited(self.stream, f"{self.path}: metadata", MAX_META_BYTES))
+        except DECODING as error:
+            raise damaged(self.path, error) from None
