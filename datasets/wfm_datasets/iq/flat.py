@@ -79,6 +79,11 @@ def open_windows(recording: Recording) -> WindowReader:
     return read
 
 
+def _sliding(data: Bytes, size: int) -> Bytes:
+    """Every run of `size` bytes, (len - size + 1, size), as a view."""
+    return np.ndarray((len(data) - size + 1, size), np.uint8, data.data, 0, (1, 1))
+
+
 def fitting(size: int, kind: SampleType, channels: int = 1) -> tuple[int, int]:
     """Whole time steps in so many bytes, and the bytes left over."""
     return divmod(size, kind.sample_bytes * channels)
@@ -176,7 +181,7 @@ class Cutter:
             if np.any(starts + length > ends):
                 return self._numbers(self._across(data, starts, length, shift))
         self._refuse_short(data, at, size)
-        sliding = np.lib.stride_tricks.as_strided(data, (len(data) - size + 1, size), (1, 1), writeable=False)
+        sliding = _sliding(data, size)
         steps = np.diff(at)
         if len(steps) == 0 or (steps[0] > 0 and np.all(steps == steps[0])):
             step = int(steps[0]) if len(steps) else 1
@@ -189,8 +194,8 @@ class Cutter:
         segment = np.searchsorted(self.starts, index, "right") - 1
         at = self.offsets[segment] + (index - self.starts[segment]) * self.pitch + shift
         self._refuse_short(data, at, self.pitch)
-        steps = np.lib.stride_tricks.as_strided(data, (len(data) - self.pitch + 1, self.pitch), (1, 1), writeable=False)
-        return cast("Bytes", steps[at].reshape(len(starts), length * self.pitch))
+        steps: Bytes = _sliding(data, self.pitch)[at]
+        return steps.reshape(len(starts), length * self.pitch)
 
     def _refuse_short(self, data: Bytes, at: NDArray[np.int64], size: int) -> None:
         if int(at.min()) < 0 or int(at.max()) + size > len(data):
