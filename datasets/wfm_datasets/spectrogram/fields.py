@@ -114,7 +114,7 @@ def _value(value: Any) -> Value | None:
 def columns(fields: Mapping[str, Field], source: SpectrogramSource) -> tuple[list[Column], list[str]]:
     """Labels and numbers of every row, and sentences about fields that are not stored."""
     made: list[Column] = []
-    notes = []
+    notes, partial = [], []
     for name, field in fields.items():
         if name in RESERVED:
             continue
@@ -124,11 +124,13 @@ def columns(fields: Mapping[str, Field], source: SpectrogramSource) -> tuple[lis
         elif name == LABEL or not field.numeric:
             made.append(label(name, field.codes, field.names, f"field {field.name}" if name != LABEL else "class"))
         elif missing:
-            notes.append(f"field {name} is missing in {missing:,} of {len(field.codes):,} windows and is not stored")
+            partial.append(name)
         else:
             dtype = "float64" if name.endswith(("_hz", "_s", "time", "timestamp")) else "float32"
             spec = ArraySpec(f"meta/{name}", dtype, (), ("sample",), _unit(name), f"field {field.name}")
             made.append((spec, np.array(field.values, dtype)[field.codes]))
+    if partial:
+        notes.append(f"numbers that not every window has are not stored: {', '.join(partial)}")
     made += [joint_label(name, parts, fields) for name, parts in source.joint.items()]
     return made, notes
 

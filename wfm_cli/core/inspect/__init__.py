@@ -52,10 +52,11 @@ def pictures(path: Path | str, out: Path, sample: int = 0) -> list[Path]:
     Args:
         path: Store or run.
         out: Folder for the pictures, made if needed.
-        sample: Sample of a store that the channel pictures show.
+        sample: Sample of a store that the pictures of one sample show.
 
     Returns:
-        The files: for a store `channel`, `angle_delay`, `map`, `labels`, `splits`; for a run `training`,
+        The files: for a store `channel`, `map`, `labels`, `splits`, `spectrogram`, `spectrograms`, `classes`,
+        `spectra`; for a run `training`,
         `reconstruction`, `embeddings` and `confusion_<task>`; each where there is something to draw.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Pictures of a store: one sample's channel, where the users are, what the labels and splits look like."""
+"""Pictures of a store: one sample's channel or spectrogram, where the users are, how labels and splits are spread."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from wfm_cli.core.evaluation.report.style import COLUMN, PAGE, PALETTE, grid, lo
 from wfm_cli.core.inspect.channel_picture import channel_figure
 from wfm_cli.core.inspect.kinds import make_folder
 from wfm_cli.core.inspect.maps import map_figure, splits_figure, users_of
+from wfm_cli.core.inspect.spectrogram_picture import spectrogram_figures
 from wfm_cli.core.store.reader import Store, open_store
 from wfm_cli.errors import InputError
 
@@ -21,7 +22,8 @@ _BARS = 32
 
 
 def store_pictures(path: Path, out: Path, sample: int) -> list[Path]:
-    """Write `channel`, `map`, `labels` and `splits` as PNG, as far as the store holds what they show.
+    """Write `channel`, `map`, `labels`, `splits`, and of spectrograms `spectrogram`, `spectrograms`, `classes` and
+    `spectra` as PNG, as far as the store holds what they show.
 
     Raises:
         StoreError: The store is unfinished or damaged.
@@ -40,6 +42,7 @@ def _figures(store: Store, sample: int) -> Iterator[tuple[str, Figure]]:
     channel = channel_figure(store, sample)
     if channel is not None:
         yield "channel", channel
+    yield from spectrogram_figures(store, sample)
     users = users_of(store, sample)
     if users is not None and (drawn := map_figure(store, users)) is not None:
         yield "map", drawn

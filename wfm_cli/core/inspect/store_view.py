@@ -10,7 +10,9 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.text import Text
 
 from wfm_cli.core.evaluation.report.view import leak_sentence
+from wfm_cli.core.inspect.files import file_table
 from wfm_cli.core.inspect.text import grid, nested, number, pairs, size
+from wfm_cli.core.inspect.trade import trade_sentence
 
 _READING = {"preadv": "straight from the files", "zarr": "through zarr"}
 _FEW = 8
@@ -29,6 +31,7 @@ def _parts(facts: Mapping[str, Any]) -> Iterator[RenderableType]:
     yield _Arrays(facts["arrays"])
     if facts["complete"]:
         yield from _reading(facts["arrays"])
+        yield from (Text(trade_sentence(array), style="dim") for array in facts["arrays"] if "trade" in array)
     if any(array["statistics"] for array in facts["arrays"]):
         yield Text("")
         yield _statistics(facts["arrays"])
@@ -39,13 +42,32 @@ def _parts(facts: Mapping[str, Any]) -> Iterator[RenderableType]:
         yield Text("")
         yield _labels(facts["labels"])
     for name, value in facts["facts"].items():
-        if name != "splits":
+        if name == "files":
             yield Text("")
-            yield nested(name.replace("_", " "), value) if isinstance(value, Mapping) else pairs({name: value})
+            yield file_table(value, most=_FEW)
+        elif name == "classes":
+            yield Text("")
+            yield _classes(value)
+        elif name != "splits":
+            yield Text("")
+            yield nested(name.replace("_", " "), value) if isinstance(value, Mapping) else pairs({name: _lines(value)})
     yield Text("")
     yield _sources(facts["sources"])
     yield Text("")
     yield from _provenance(facts)
+
+
+def _classes(counted: Mapping[str, Mapping[str, int]]) -> RenderableType:
+    """What a builder has counted of every class."""
+    columns = list(dict.fromkeys(name for entry in counted.values() for name in entry))
+    table = grid("class", *columns, right=columns)
+    for name, entry in counted.items():
+        table.add_row(name, *(number(entry.get(column)) for column in columns))
+    return table
+
+
+def _lines(value: Any) -> Any:
+    return "\n".join(map(str, value)) if isinstance(value, list) else value
 
 
 def _headline(facts: Mapping[str, Any]) -> Text:

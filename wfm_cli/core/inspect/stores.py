@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from wfm_cli.core.inspect.trade import trade
 from wfm_cli.core.store import parts
 from wfm_cli.core.store.direct import open_rows
 from wfm_cli.core.store.files import read_json
@@ -49,7 +50,7 @@ def describe_store(path: Path) -> dict[str, Any]:
         "samples": attrs.get("samples"),
         "bytes": sum(array["bytes"] for array in arrays),
         "bytes_on_disk": sum(file.stat().st_size for file in path.rglob("*") if file.is_file()),
-        "arrays": arrays,
+        "arrays": _with_trade(path, arrays) if complete and attrs.get("kind") == "spectrogram" else arrays,
         "labels": {name: counts for name in names if (counts := _class_counts(path, name, complete))},
         "splits": attrs.get("splits") or {"default": None, "available": {}},
         "facts": {key: value for key, value in attrs.items() if key not in _FORMAT},
@@ -60,6 +61,16 @@ def describe_store(path: Path) -> dict[str, Any]:
         "data_sha256": attrs.get("data_sha256"),
         "plan_sha256": attrs.get("plan_sha256"),
     }
+
+
+def _with_trade(path: Path, arrays: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The spectrograms with what compression saves and costs."""
+    return [
+        {**array, "trade": found}
+        if array["name"] == "spectrogram" and (found := trade(path / array["name"], array)) is not None
+        else array
+        for array in arrays
+    ]
 
 
 def _status(path: Path, complete: bool) -> dict[str, Any]:
@@ -88,8 +99,17 @@ def _array(path: Path, name: str, attrs: Mapping[str, Any]) -> dict[str, Any]:
         "rows_per_chunk": chunk,
         "compression": compression,
         "reading": _reading(path / name),
-        "statistics": (attrs.get("statistics") or {}).get(name),
+        "statistics": _decoded((attrs.get("statistics") or {}).get(name), about),
     }
+
+
+def _decoded(statistics: dict[str, Any] | None, about: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Statistics in the array's unit: those in the store are of the stored integers."""
+    if statistics is None or "scale_factor" not in about:
+        return statistics
+    scale, offset = float(about["scale_factor"]), float(about.get("add_offset", 0.0))
+    moved = {name: offset + scale * statistics[name] for name in ("mean", "min", "max")}
+    return {**statistics, **moved, "std": scale * statistics["std"]}
 
 
 def _layout(meta: Mapping[str, Any]) -> tuple[int, int, str]:
