@@ -15,7 +15,7 @@ from torch import Tensor
 
 from wfm_cli.core.evaluation.baselines import BaselineSource
 from wfm_cli.core.evaluation.source import FeatureSource
-from wfm_cli.core.models import build_encoder
+from wfm_cli.core.models import build_encoder, with_statistics
 from wfm_cli.core.provenance import digest
 from wfm_cli.core.recipe.models import ModelBlock
 from wfm_cli.core.signal.power import normalise_power
@@ -51,6 +51,7 @@ def resolve(spec: str, store: Store, *, array: str | None = None, seed: int = 0,
     where, pooling = split_pooling(spec.removeprefix(RANDOM))
     if spec.startswith(RANDOM):
         block, trained = _untrained(where)
+        block = with_statistics(block, store.attrs.get("statistics", {}).get(array or trained.array))
     else:
         run = Run.open(where)
         trained, block = _input(run), _block(run)

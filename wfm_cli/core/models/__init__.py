@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import import_module
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from wfm_cli.core.recipe.models import ModelBlock
+from wfm_cli.core.recipe.models import LWMSpectroModel, LWMSpectroMoEModel, ModelBlock
 
 if TYPE_CHECKING:
     from wfm_cli.core.models.base import Encoder
@@ -34,3 +35,17 @@ def build_encoder(block: ModelBlock, sample_shape: tuple[int, ...], dims: tuple[
     """
     module, _, name = _BUILDERS[block.kind].partition(":")
     return cast("Encoder", getattr(import_module(module), name)(block, sample_shape, dims))
+
+
+def with_statistics(block: ModelBlock, statistics: Mapping[str, Any] | None) -> ModelBlock:
+    """The block with what it takes from the data filled in: mean and deviation of a corpus scale.
+
+    Args:
+        block: the recipe's model block.
+        statistics: of the store's array, `mean` and `std` over all of its numbers.
+    """
+    if isinstance(block, LWMSpectroMoEModel):
+        return block.model_copy(update={"expert": with_statistics(block.expert, statistics)})
+    if not isinstance(block, LWMSpectroModel) or block.normalise != "corpus" or block.corpus_db or not statistics:
+        return block
+    return block.model_copy(update={"corpus_db": (float(statistics["mean"]), float(statistics["std"]))})

@@ -72,7 +72,7 @@ class LWMSpectroEncoder(FamilyEncoder):
         """
         shape = tuple(batch.shape[1:])
         coords = self._coords if shape == self.sample_shape else self._grid_of(shape).to(batch.device)
-        images = self.scaled(batch.reshape(len(batch), 1, *_image_size(shape)))
+        images = self.scaled(batch.reshape(len(batch), 1, *image_size(shape)))
         return TokenGrid(cut(images, self.patch)[:, 0], coords, AXES)
 
     def scaled(self, images: Tensor) -> Tensor:
@@ -86,7 +86,7 @@ class LWMSpectroEncoder(FamilyEncoder):
 
     def untokenize(self, values: Tensor) -> Tensor:
         """Inverse of `tokenize` for `sample_shape`, up to padding and scale: (B, N, P) -> (B, *sample_shape)."""
-        rows, columns = _image_size(self.sample_shape)
+        rows, columns = image_size(self.sample_shape)
         return join(values.unsqueeze(1), rows, columns, self.patch).reshape(len(values), *self.sample_shape)
 
     def table_rows(self, tokens: TokenGrid) -> Tensor | None:
@@ -142,11 +142,11 @@ def mean_and_deviation(tokens: Tensor, coords: Tensor) -> Tensor:
 
 def _places(shape: tuple[int, ...], patch: tuple[int, int]) -> tuple[int, int]:
     """Patches along frequency and time of one sample."""
-    rows, columns = _image_size(shape)
+    rows, columns = image_size(shape)
     return -(-rows // patch[0]), -(-columns // patch[1])
 
 
-def _image_size(shape: tuple[int, ...]) -> tuple[int, int]:
+def image_size(shape: tuple[int, ...]) -> tuple[int, int]:
     """Frequency and time length of a spectrogram shape with at most one channel axis of length one."""
     sizes = shape
     if len(sizes) == 3:

@@ -11,8 +11,9 @@ from wfm_cli.core.objectives.base import StepKey as StepKey
 from wfm_cli.core.objectives.jepa import Jepa, JepaSigreg
 from wfm_cli.core.objectives.masked_modelling import MaskedModelling
 from wfm_cli.core.objectives.reconstruction import Reconstruction
+from wfm_cli.core.objectives.spectro import Spectro
 from wfm_cli.core.recipe.masks import MaskBlock
-from wfm_cli.core.recipe.objectives import JepaBlock, JepaSigregBlock, MaskedModellingBlock
+from wfm_cli.core.recipe.objectives import JepaBlock, JepaSigregBlock, MaskedModellingBlock, SpectroBlock
 
 if TYPE_CHECKING:
     from wfm_cli.core.recipe.pretrain import PretrainRecipe
@@ -28,6 +29,8 @@ def build_objective(recipe: PretrainRecipe, encoder: Encoder) -> Objective:
     block, masks = recipe.objective, recipe.masks
     if isinstance(block, MaskedModellingBlock):
         return MaskedModelling(block, masks, encoder)
+    if isinstance(block, SpectroBlock):
+        return Spectro(block, masks, encoder)
     if masks == MaskBlock():  # the default means the published masks of LWM, which go with its own objective alone
         masks = MaskBlock(kind="random")
     if isinstance(block, JepaBlock):

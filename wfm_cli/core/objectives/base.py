@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from wfm_cli.core.models.base import Encoder
@@ -44,10 +47,12 @@ class Objective(nn.Module, ABC):
         references: names in the result of `evaluate` that come from training-free methods on the same task.
         loss_ranks: whether a lower validation loss means better weights. Where targets move with the training it does
             not, and a run keeps its newest weights.
+        label: label array of the store that the objective needs, or None.
     """
 
     references: tuple[str, ...] = ()
     loss_ranks: bool = True
+    label: str | None = None
 
     def __init__(self, encoder: Encoder) -> None:
         super().__init__()
@@ -61,8 +66,29 @@ class Objective(nn.Module, ABC):
     def evaluate(self, batch: Tensor, ids: Tensor, key: StepKey) -> dict[str, Tensor]:
         """Figures per sample on validation data: name -> (B,) float32. Never builds a graph.
 
-        Give the same key at every validation, so that the same tokens are hidden and figures can be compared.
+        Give the same key at every validation, so that the same tokens are hidden and figures can be compared. Values
+        whose name begins with `share_` count by their mean over all samples (`telemetry`), the others by quantiles.
         """
+
+    def take_labels(self, labels: Tensor, classes: tuple[str, ...]) -> None:
+        """Called once, before the training, where `label` names an array.
+
+        Args:
+            labels: (samples,) int64, labels of all samples of the store, so that ids find them.
+            classes: names of the classes.
+        """
+
+    def telemetry(self, values: Mapping[str, NDArray[np.float64]]) -> dict[str, float]:
+        """Figures of one validation from the values of `evaluate` over all samples of all ranks.
+
+        Returns:
+            By default the mean of every value whose name begins with `share_`, without that beginning.
+        """
+        return {
+            name.removeprefix("share_"): float(np.mean(value))
+            for name, value in values.items()
+            if name.startswith("share_") and len(value)
+        }
 
     def embed(self, batch: Tensor) -> Tensor:
         """Pooled embeddings (B, D) by the encoder that the run keeps; what the monitors look at."""

@@ -25,6 +25,9 @@ class DataBlock(Strict):
     """Name of the split; the store's default if left out. Training uses its train part, validation its val part."""
     in_memory: bool | None = None
     """Hold the array in memory; by default when it fits in a quarter of the free memory."""
+    where: dict[str, str | float | tuple[str | float, ...]] = Field({})
+    """Train and validate on some samples alone: name of a label or meta array to the class name or number that it must
+    have, or several of them. `{labels/standard: wifi}` trains the expert of one standard."""
     samples: int | None = Field(None, ge=1)
     """Use only the first so many training samples (of the split's order); all by default."""
 

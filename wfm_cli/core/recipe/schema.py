@@ -23,12 +23,24 @@ def recipe_schema() -> dict[str, Any]:
         schema["required"] = sorted(required)
         schema["properties"]["step"] = {"const": step, "description": "The verb that this recipe is for."}
         branches.append(schema)
+    _any_kind([branches, definitions])
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "wfm recipe",
         "oneOf": branches,
         "$defs": dict(sorted(definitions.items())),
     }
+
+
+def _any_kind(part: Any) -> None:
+    """Let blocks that are told apart by `kind` fit several kinds: one that extends another need not name it."""
+    if isinstance(part, dict):
+        if part.pop("discriminator", None):
+            part["anyOf"] = part.pop("oneOf")
+        part = list(part.values())
+    if isinstance(part, list):
+        for inner in part:
+            _any_kind(inner)
 
 
 def schema_text() -> str:

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
-from wfm_cli.core.models import build_encoder
+from wfm_cli.core.models import build_encoder, with_statistics
 from wfm_cli.core.objectives import build_objective
 from wfm_cli.core.objectives.base import Objective
 from wfm_cli.core.recipe.loading import parse_recipe, to_dict
@@ -24,12 +24,14 @@ from wfm_cli.core.training import tracking
 from wfm_cli.core.training.batches import Held, spread
 from wfm_cli.core.training.checkpoint import Checkpoints
 from wfm_cli.core.training.dist import World, connect
+from wfm_cli.core.training.experts import load_experts
 from wfm_cli.core.training.finish import finish, finished_summary
 from wfm_cli.core.training.journal import Journal
 from wfm_cli.core.training.loop import Trainer
 from wfm_cli.core.training.precision import arithmetic, choose_threads
 from wfm_cli.core.training.resume import open_for_resume
 from wfm_cli.core.training.schedule import total_steps
+from wfm_cli.core.training.selection import give_labels, select, whole_numbers
 from wfm_cli.core.training.status import Status
 from wfm_cli.core.training.tracking import Trackers
 from wfm_cli.errors import RecipeError, Requeue, WfmError
@@ -44,6 +46,8 @@ class Parts:
     loader: BatchLoader
     held: Held | None
     total: int
+    counts: dict[str, int]
+    """Samples to train and to validate on, of which a validation may take a part."""
 
 
 def pretrain(
@@ -106,7 +110,7 @@ def _build(recipe: PretrainRecipe, world: World) -> Parts:
         )
     store = open_store(Path(data.store))
     spec = store.spec(data.array)
-    indices = store.indices("train", data.split)[: data.samples]
+    indices = select(store, data, store.indices("train", data.split))[: data.samples]
     if len(indices) < train.batch_size:
         raise RecipeError(
             f"train.batch_size: {train.batch_size} is more than the {len(indices)} training samples of {data.store}",
@@ -114,7 +118,11 @@ def _build(recipe: PretrainRecipe, world: World) -> Parts:
         )
     shape = (*spec.shape, 2) if spec.dtype.startswith("complex") else spec.shape
     torch.manual_seed(recipe.seed)
-    objective = build_objective(recipe, build_encoder(recipe.model, shape, tuple(spec.dims)))
+    model = with_statistics(recipe.model, store.attrs.get("statistics", {}).get(data.array))
+    encoder = build_encoder(model, shape, tuple(spec.dims))
+    load_experts(encoder, model)
+    objective = build_objective(recipe, encoder)
+    give_labels(objective, store)
     loader = BatchLoader(
         store,
         data.array,
@@ -125,21 +133,18 @@ def _build(recipe: PretrainRecipe, world: World) -> Parts:
         world=world.size,
         in_memory=data.in_memory,
     )
-    ids = spread(store.indices("val", data.split), train.eval_samples)
+    judged = select(store, data, store.indices("val", data.split))
+    ids = spread(judged, train.eval_samples)
     held = Held(store.rows(data.array), ids, _labels(store, train.monitor_label, ids)) if len(ids) else None
-    return Parts(store, objective, loader, held, total_steps(train, loader.steps_per_epoch))
+    counts = {"train": len(indices), "val": len(judged)}
+    return Parts(store, objective, loader, held, total_steps(train, loader.steps_per_epoch), counts)
 
 
 def _labels(store: Store, name: str | None, ids: NDArray[np.int64]) -> torch.Tensor | None:
     """Labels of the validation samples for the nearest-neighbour monitor."""
     if name is None:
         return None
-    if name not in store.names or store.spec(name).shape or np.dtype(store.spec(name).dtype).kind not in "iu":
-        known = [n for n in store.names if n.startswith("labels/")]
-        raise RecipeError(
-            f"train.monitor_label: {store.path} has no whole-number label '{name}'", f"one of: {', '.join(known)}"
-        )
-    return torch.from_numpy(store.read(name)[ids].astype(np.int64))
+    return whole_numbers(store, name, "train.monitor_label")[torch.from_numpy(ids)]
 
 
 def _open(recipe: PretrainRecipe, out: Path, resume: bool, parts: Parts, world: World) -> Run:
@@ -176,6 +181,7 @@ def _attributes(recipe: PretrainRecipe, parts: Parts, world: World) -> dict[str,
             "digest": store.digest,
             "split": recipe.data.split or store.default_split,
             "reading": parts.loader.how,
+            "samples": parts.counts,
         },
         "parameters": sum(p.numel() for p in parts.objective.parameters() if p.requires_grad),
         "devices": world.size,

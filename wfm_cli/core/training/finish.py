@@ -86,13 +86,15 @@ def _summary(trainer: Trainer, result: Validation | None) -> dict[str, Any]:
     }
     if result is None:
         return summary
-    table = {name: _quantiles(name, values) for name, values in result.values.items()}
+    table = {name: _quantiles(name, values) for name, values in result.quantiled.items()}
     health = result.health
+    means = {name.removeprefix("val_"): _finite(value) for name, value in health.more.items() if name[:4] == "val_"}
     return {
         **summary,
         "val_loss": _finite(result.loss),
         "samples": health.rows,
         "quantiles": table,
+        "means": means,
         "verdict": verdict(table, trainer.objective.references),
         "rankme": _finite(health.rankme),
         "dim": health.dim,
@@ -150,6 +152,8 @@ def summary_lines(summary: Mapping[str, Any]) -> Iterator[str]:
         mark = "  (no training)" if name in summary["references"] else ""
         values = "  ".join(f"{key} {'-' if row[key] is None else format(row[key], '8.2f')}" for key in QUANTILES)
         yield f"  {title(name):<20} {values} {row['unit']}{mark}"
+    for name, value in summary.get("means", {}).items():
+        yield f"  {name.replace('_', ' '):<20} mean   {'-' if value is None else format(value, '8.3f')}"
     if summary["verdict"]:
         yield summary["verdict"]
     if summary["alarm"]:

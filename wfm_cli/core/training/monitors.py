@@ -20,6 +20,10 @@ HIGH_COSINE = 0.999
 """Mean cosine of two embeddings above which they count as one direction."""
 WIDE_GAP = 0.5
 """Distance of target and context encoder, over the length of the target's weights, that counts as apart."""
+EXPERT = "val_expert_"
+"""How the columns of the shares of experts begin; the one of their entropy ends in `entropy`."""
+DEAD = 0.05
+"""Share of the validation samples, times the number of experts, below which an expert counts as dead."""
 NEIGHBOURS = 20
 TEMPERATURE = 0.1
 
@@ -55,7 +59,22 @@ class Health:
                 f"the representation is nearly constant: mean feature std {self.feature_std:.1e}; "
                 f"likely cause: {self._cause()}"
             )
-        return None
+        return self._dead_experts()
+
+    def _dead_experts(self) -> str | None:
+        """Experts of a mixture that hardly any sample goes to."""
+        shares = {
+            name.removeprefix(EXPERT): share
+            for name, share in self.more.items()
+            if name.startswith(EXPERT) and name != f"{EXPERT}entropy"
+        }
+        dead = [f"{name} ({100 * share:.1f} %)" for name, share in shares.items() if share < DEAD / len(shares)]
+        if not dead:
+            return None
+        return (
+            f"hardly any sample goes to expert {', '.join(dead)}; likely cause: a router that has settled too early "
+            "(raise objective.routing.balance or warmup) or samples of one kind alone"
+        )
 
     def columns(self) -> dict[str, float]:
         """The monitors in a row of the curves."""

@@ -13,7 +13,7 @@ from torch import Tensor
 from wfm_cli.core.objectives.base import StepKey
 from wfm_cli.core.training.batches import Held, as_real, to_device
 from wfm_cli.core.training.dist import World
-from wfm_cli.core.training.monitors import Health, examine
+from wfm_cli.core.training.monitors import EXPERT, Health, examine
 from wfm_cli.core.training.parallel import Parallel
 from wfm_cli.core.training.precision import autocast
 
@@ -35,9 +35,14 @@ class Validation:
     def columns(self) -> dict[str, float]:
         """The row of the curves: `val_loss`, quantiles `val_<name>_median|p10|p90`, and the monitors."""
         row = {"val_loss": self.loss}
-        for name, values in self.values.items():
+        for name, values in self.quantiled.items():
             row |= {f"val_{key}": value for key, value in quantiles(name, values).items()}
         return row | self.health.columns()
+
+    @property
+    def quantiled(self) -> dict[str, NDArray[np.float64]]:
+        """The values that count by their quantiles: all but shares, which count by their mean."""
+        return {name: values for name, values in self.values.items() if not name.startswith("share_")}
 
 
 def quantiles(name: str, values: NDArray[np.float64]) -> dict[str, float]:
@@ -84,10 +89,11 @@ def validate(model: Parallel, held: Held, seed: int, world: World, precision: st
     model.unit.train()
     total, counted = world.sum(sums).tolist()
     gathered = {name: _all(world, parts, count).cpu().numpy() for name, parts in values.items()}
+    means = {f"val_{name}": value for name, value in model.unit.objective.telemetry(gathered).items()}
     return Validation(
         loss=total / counted if counted else float("nan"),
         values=gathered,
-        health=examine(_all(world, embeddings, count), held.labels, model.unit.objective.monitors()),
+        health=examine(_all(world, embeddings, count), held.labels, {**model.unit.objective.monitors(), **means}),
     )
 
 
@@ -119,4 +125,14 @@ def describe(columns: Mapping[str, float], references: Sequence[str]) -> str:
         text.append(f"cosine {columns['feature_cosine']:.2f}")
     if "knn" in columns:
         text.append(f"kNN {100 * columns['knn']:.1f} %")
+    if "val_retrieval" in columns:
+        chance = f" (chance {100 * columns['val_retrieval_chance']:.1f} %)"
+        text.append(f"retrieval {100 * columns['val_retrieval']:.1f} %{chance}")
+    experts = [name for name in columns if name.startswith(EXPERT) and name != f"{EXPERT}entropy"]
+    if experts:
+        text.append(
+            "experts " + " / ".join(f"{name.removeprefix(EXPERT)} {100 * columns[name]:.0f} %" for name in experts)
+        )
+    if "val_router_accuracy" in columns:
+        text.append(f"router {100 * columns['val_router_accuracy']:.1f} %")
     return ", ".join(text)

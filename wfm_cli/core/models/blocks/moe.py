@@ -36,6 +36,10 @@ class Routing:
         gates = self.gates
         return -(gates * gates.clamp_min(1e-12).log()).sum(1) / torch.tensor(float(gates.shape[1])).log()
 
+    def part(self, rows: Tensor) -> Routing:
+        """The same for some samples of the batch."""
+        return Routing(self.logits[rows], self.index[rows], self.weights[rows])
+
 
 def top_k(logits: Tensor, k: int) -> Routing:
     """The k best experts of every sample, their softmax gates divided by their sum (arXiv 2601.08780, section III).
