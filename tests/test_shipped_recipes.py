@@ -9,6 +9,9 @@ import pytest
 import wfm_cli as wfm
 from tests.fakes import wavesfm as raw
 from tests.fakes.deepmimo import fake_rays, write_mat
+from tests.fakes.evaluation import spectrogram_run
+from tests.fakes.stores import make_spectrogram_store
+from wfm_cli.core.recipe.evaluate import BenchmarkRecipe
 from wfm_cli.core.recipe.loading import load_recipe
 from wfm_cli.core.recipe.locate import shipped
 from wfm_cli.core.recipe.prepare import PrepareRecipe
@@ -59,6 +62,14 @@ def trained(canyon: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def spectrograms(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A store of spectrograms and an encoder for them."""
+    folder = tmp_path_factory.mktemp("spectrograms")
+    store = make_spectrogram_store(folder / "spectro.zarr", 336, 16)
+    return store.path, spectrogram_run(folder / "encoder.zarr", 16).path
+
+
 @pytest.mark.parametrize("name", recipes("prepare"))
 def test_prepare(name: str, canyon: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if name == "prepare/canyon":
@@ -82,18 +93,18 @@ def test_prepare(name: str, canyon: Path, tmp_path: Path, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("name", recipes("pretrain"))
-def test_pretrain(name: str, canyon: Path, tmp_path: Path) -> None:
+def test_pretrain(name: str, canyon: Path, spectrograms: tuple[Path, Path], tmp_path: Path) -> None:
     out = tmp_path / "run.zarr"
-    overrides = [f"data.store={canyon}", "model.layers=1", *TRAIN]
-    if load_recipe(name, PretrainRecipe).data.array == "spectrogram":  # made for pictures of 224 x 224
-        overrides += ["data.array=channel", "model.patch=4"]
+    pictures = load_recipe(name, PretrainRecipe).data.array == "spectrogram"
+    store = spectrograms[0] if pictures else canyon
+    overrides = [f"data.store={store}", "model.layers=1", *TRAIN, *(["model.patch=4"] if pictures else [])]
     summary = wfm.pretrain(name, out, overrides=overrides)
     assert summary is not None
     run = Run.open(out)
     assert run.complete
     judged = "nmse_latent" if run.attrs["recipe"]["objective"]["kind"].startswith("jepa") else "nmse"
     assert run.unit("validation").array(judged).shape == (16,)
-    assert wfm.embed(str(out), canyon, indices=range(4)).shape == (4, wfm.load_encoder(out).embedding_dim())
+    assert wfm.embed(str(out), store, indices=range(4)).shape == (4, wfm.load_encoder(out).embedding_dim())
 
 
 @pytest.mark.parametrize("name", recipes("probe"))
@@ -107,10 +118,30 @@ def test_probe(name: str, canyon: Path, trained: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", recipes("benchmark"))
-def test_benchmark(name: str, canyon: Path, trained: Path, tmp_path: Path) -> None:
-    overrides = [f"data={canyon}", "probe.labels=[10]", "probe.seeds=3", "probe.bootstrap=50", "tasks=[los, beam_16]"]
-    overrides += ["probe.adapt.epochs=1", "probe.adapt.min_steps=2", "probe.adapt.looks=1"]
-    run = wfm.benchmark(name, tmp_path / "table.zarr", overrides=overrides, encoders=[f"{trained}@cls"])
+def test_benchmark(name: str, canyon: Path, trained: Path, spectrograms: tuple[Path, Path], tmp_path: Path) -> None:
+    recipe = load_recipe(name, BenchmarkRecipe)
+    channels = recipe.data == "canyon.zarr"
+    store, encoder = (canyon, trained) if channels else spectrograms
+    few = "2 per class" if "per class" in str(recipe.probe.labels) else "10"
+    overrides = [f"data={store}", f"probe.labels=[{few}]", "probe.seeds=3", "probe.bootstrap=50"]
+    overrides += ["tasks=[los, beam_16]"] if channels else []
+    overrides += ["probe.adapt.epochs=0.1", "probe.adapt.min_steps=2", "probe.adapt.looks=1", "probe.adapt.seeds=1"]
+    overrides += [f"probe.adapt.labels=[{few}]"]
+    run = wfm.benchmark(name, tmp_path / "table.zarr", overrides=overrides, encoders=[f"{encoder}@cls"])
     roles = {unit.attrs["role"] for unit in run.units()}
     assert {"encoder", "control", "baseline"} <= roles
+    assert ("supervised" in roles) == (not channels)
     assert all(unit.attrs["status"] == "ok" for unit in run.units())
+
+
+@pytest.mark.parametrize("name", recipes("waveforms"))
+def test_waveforms(name: str, tmp_path: Path) -> None:
+    from wfm_cli.core.recipe.waveforms import WaveformsRecipe
+    from wfm_datasets.iq.scan import ReadOptions, scan
+    from wfm_datasets.waveforms.folder import build
+
+    summary = build(load_recipe(name, WaveformsRecipe, ["per_class=1"]), tmp_path / "w", progress=False)
+    found = scan([str(tmp_path / "w")], ReadOptions())
+    assert not found.failed
+    assert len(found.recordings) == summary.recordings == len(summary.counts["snr_db/mobility"])
+    assert all(recording.samples == summary.samples for recording in found.recordings)

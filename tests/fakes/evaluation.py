@@ -11,7 +11,7 @@ import torch
 
 from wfm_cli.core.models import build_encoder
 from wfm_cli.core.recipe.base import Strict
-from wfm_cli.core.recipe.models import LWMModel
+from wfm_cli.core.recipe.models import LWMModel, LWMSpectroModel
 from wfm_cli.core.recipe.prepare import PrepareRecipe
 from wfm_cli.core.signal.codebook import beam_labels
 from wfm_cli.core.store import BUILDERS, ArraySpec, BuildPlan, Store, finalise, init, load, open_store
@@ -102,6 +102,20 @@ def street(samples: int = 240, seed: int = 0) -> dict[str, np.ndarray[Any, Any]]
         "split/random": rng.permutation(parts),
         "split/city": np.where(scenario == 1, 2, np.where(parts == 2, 0, parts)).astype(np.uint8),
     }
+
+
+def spectrogram_run(path: Path, size: int, *, seed: int = 0, **block: Any) -> Run:
+    """A run that holds an LWM-Spectro encoder with random weights for spectrograms of `size` x `size`."""
+    sizes = {"layers": 2, "width": 16, "heads": 2, "patch": 8, "dropout": 0.0}
+    model = LWMSpectroModel.model_validate({**sizes, **block})
+    shape = (1, size, size)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        encoder = build_encoder(model, shape, ("channel", "frequency", "time"))
+    about = {"model": model.model_dump(mode="json"), "sample_shape": list(shape), "array": "spectrogram"}
+    run = Run.create(path, "import", {"step": "import"}, {**about, "normalise": "raw"})
+    run.save_weights({f"encoder.{name}": value for name, value in encoder.state_dict().items()}, "last")
+    return run
 
 
 def encoder_run(

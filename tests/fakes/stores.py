@@ -175,6 +175,8 @@ class FakeSpectrogramBuilder:
             label("modulation", modulation, MODULATIONS),
             label("mobility", mobility, MOBILITIES),
             label("snr_mobility", joint, joint_names),
+            label("snr", snr, [str(s) for s in SNRS_DB]),
+            label("label", standard, STANDARDS),
             (ArraySpec("meta/snr_db", "float32", (), ("sample",), "dB", "SNR"), np.float32(SNRS_DB)[snr]),
             (
                 ArraySpec("meta/recording", "int32", (), ("sample",), "1", "file", names),
@@ -182,6 +184,14 @@ class FakeSpectrogramBuilder:
             ),
             (ArraySpec("split/recording", "uint8", (), ("sample",), "1", "whole recordings"), split),
             (ArraySpec("split/random", "uint8", (), ("sample",), "1", "random split"), random),
+            # A third of the recordings each, of which training holds the others; the scenario is the second half.
+            *(
+                (ArraySpec(f"split/{name}", "uint8", (), ("sample",), "1", name), np.asarray(part, np.uint8))
+                for name, part in (
+                    *((f"fold_{k}", np.where(turn % 3 == k, 2, recording % 5 == 0)) for k in range(3)),
+                    ("scenario", np.where(recording >= recording[-1] // 2, 2, turn == 1)),
+                )
+            ),
         )
         return BuildPlan(
             kind="spectrogram",
@@ -226,8 +236,9 @@ def make_spectrogram_store(path: Path, samples: int = 336, size: int = 32, seed:
     """Make a finished store of spectrograms at `path` and open it.
 
     Arrays: `spectrogram` float16 (samples, 1, size, size) in dB; `labels/standard` (3), `labels/modulation` (5),
-    `labels/mobility` (2), `labels/snr_mobility` (14) int16 with their classes; `meta/snr_db` float32, `meta/recording`
-    int32; `split/recording` (the default) and `split/random` uint8. With a multiple of 168 samples every joint class
+    `labels/mobility` (2), `labels/snr` (7), `labels/snr_mobility` (14), `labels/label` (the standard) int16 with their
+    classes; `meta/snr_db` float32, `meta/recording` int32; `split/recording` (the default), `split/random`,
+    `split/scenario` and `split/fold_0` to `fold_2` uint8. With a multiple of 168 samples every joint class
     stands in every part.
     """
     source = FakeSpectrogramSource(samples=samples, size=size)
