@@ -9,8 +9,9 @@ NR, TS 38.211: 15 x 2^mu kHz, slots of 14 symbols, prefixes 144 x 2^-mu, 16 long
 control symbols in a slot (7.3.2.2); pilots of PDSCH type 1, mapping type A, in symbols 2 and 11 (7.4.1.1.2), on every
 other carrier, 3 dB up beside empty ones (two CDM groups without data, TS 38.214 clause 4.1).
 
-Of the control region each block of 12 carriers is used with probability one half, by QPSK with the power of two. The pilot and secondary
-sequences are random signs of the right constellation in place of Gold and m-sequences.
+Of the control region each block of 12 carriers is used with probability one half, by QPSK with the power of two; of the
+rest, each resource block with the probability of the load. The pilot and secondary sequences are random signs of the
+right constellation in place of Gold and m-sequences.
 """
 
 from __future__ import annotations
@@ -62,11 +63,14 @@ def nr_prefix(nfft: int, spacing_khz: int, symbols: int) -> NDArray[np.int64]:
     return made
 
 
-def lte_frame(rng: np.random.Generator, carriers: int, modulation: str, slots: int, first: int) -> Complex:
+def lte_frame(
+    rng: np.random.Generator, carriers: int, modulation: str, slots: int, first: int, load: float = 1.0
+) -> Complex:
     """What the used carriers carry in so many slots from slot `first` of a frame on, (7 slots, carriers)."""
     symbols = LTE_SLOT * slots
     slot, symbol = first + np.arange(symbols) // LTE_SLOT, np.arange(symbols) % LTE_SLOT
     values = payload(rng, modulation, "3gpp", (symbols, carriers))
+    values *= _allocation(rng, carriers, slots // 2 + 2, load)[slot // 2 - first // 2]
     _control(rng, values, np.flatnonzero((slot % 2 == 0) & (symbol < CONTROL)))
     shift = int(rng.integers(6))
     for within, offset in ((0, 0), (4, 3)):
@@ -90,15 +94,22 @@ def zadoff_chu(root: int) -> Complex:
     return sequence
 
 
-def nr_slots(rng: np.random.Generator, carriers: int, modulation: str, slots: int) -> Complex:
+def nr_slots(rng: np.random.Generator, carriers: int, modulation: str, slots: int, load: float = 1.0) -> Complex:
     """What the carriers carry in so many slots, (14 slots, carriers)."""
     values = payload(rng, modulation, "3gpp", (NR_SLOT * slots, carriers))
-    symbol = np.arange(NR_SLOT * slots) % NR_SLOT
-    _control(rng, values, np.flatnonzero(symbol < CONTROL))
+    slot, symbol = np.divmod(np.arange(NR_SLOT * slots), NR_SLOT)
     rows = np.flatnonzero(np.isin(symbol, NR_PILOTS))
     values[rows] = 0
     values[rows, ::2] = np.float32(np.sqrt(2)) * payload(rng, "qpsk", "3gpp", (len(rows), -(-carriers // 2)))
+    values *= _allocation(rng, carriers, slots, load)[slot]
+    _control(rng, values, np.flatnonzero(symbol < CONTROL))
     return values
+
+
+def _allocation(rng: np.random.Generator, carriers: int, times: int, load: float) -> NDArray[np.float32]:
+    """Amplitude of every carrier at every time, (times, carriers): blocks that are used make up for the others."""
+    used = rng.random((times, carriers // BLOCK), np.float32) < load
+    return np.repeat(used * np.float32(load**-0.5), BLOCK, axis=1)
 
 
 def _control(rng: np.random.Generator, values: Complex, rows: NDArray[np.int64]) -> None:
@@ -112,7 +123,7 @@ def lte(rng: np.random.Generator, block: LTEGrid, modulation: str, milliseconds:
     """So many ms of LTE from a random sample of a frame on."""
     grid = lte_grid(block)
     samples = round(grid.rate_hz * milliseconds * 1e-3)
-    values = lte_frame(rng, len(grid.used), modulation, 2 * milliseconds + 1, int(rng.integers(20)))
+    values = lte_frame(rng, len(grid.used), modulation, 2 * milliseconds + 1, int(rng.integers(20)), block.load)
     stream = modulate(values, grid, lte_prefix(grid.nfft, len(values)))
     return _cut(rng, stream, samples, grid, 144 + 16 / LTE_SLOT)
 
@@ -121,7 +132,7 @@ def nr(rng: np.random.Generator, block: NRGrid, modulation: str, milliseconds: i
     """So many ms of NR from a random sample of a subframe on."""
     grid = nr_grid(block)
     samples = round(grid.rate_hz * milliseconds * 1e-3)
-    values = nr_slots(rng, len(grid.used), modulation, (milliseconds + 1) * block.spacing_khz // 15)
+    values = nr_slots(rng, len(grid.used), modulation, (milliseconds + 1) * block.spacing_khz // 15, block.load)
     stream = modulate(values, grid, nr_prefix(grid.nfft, block.spacing_khz, len(values)))
     return _cut(rng, stream, samples, grid, 144 + 16 / 7)
 

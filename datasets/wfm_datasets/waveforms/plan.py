@@ -96,7 +96,10 @@ def plan(recipe: WaveformsRecipe) -> Plan:
     names = [locate(spec).name for spec in recipe.scenarios]
     if len(set(names)) < len(names):
         raise InputError(f"scenarios: two scenarios are called '{names[-1]}'", "rename a folder, or give each once")
-    users = {name: read_users(spec, recipe.bs) for name, spec in zip(names, recipe.scenarios, strict=True)}
+    users = {
+        name: read_users(spec, recipe.bs, recipe.strongest_path)
+        for name, spec in zip(names, recipe.scenarios, strict=True)
+    }
     for found in users.values():
         _long_enough(recipe, found)
     return Plan(recipe, tuple(_items(recipe, names)), users)

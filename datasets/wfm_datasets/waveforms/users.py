@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from wfm_cli.errors import InputError
 from wfm_datasets.deepmimo.scenario import read_scenario
 
 SPEED_OF_LIGHT = 299_792_458.0
@@ -41,11 +42,16 @@ class Users:
         return shift
 
 
-def read_users(spec: str, bs: int) -> Users:
+def read_users(spec: str, bs: int, strongest_path: float = 1.0) -> Users:
     """The served users of one base station of a scenario, in the order of the files.
 
+    Args:
+        spec: Path of the scenario's folder, or `embedded:NAME`.
+        bs: Base station number from 1.
+        strongest_path: Users with a larger share of their power in one path are left out.
+
     Raises:
-        InputError: see `read_scenario`; files with the angles of arrival must be there.
+        InputError: see `read_scenario`; the angles of arrival must be there, and a user must be left.
     """
     scenario = read_scenario(spec, bs, arrivals=True)
     number = np.flatnonzero(scenario.served)
@@ -56,7 +62,12 @@ def read_users(spec: str, bs: int) -> Users:
     amplitude = 10 ** ((power_db - power_db.max(axis=1, keepdims=True)) / 20)
     amplitude /= np.sqrt(np.square(amplitude).sum(axis=1, keepdims=True))
     delay = np.where(present, rays.delay_s, np.inf).astype(np.float64)
-    return Users(
+    fading = np.flatnonzero(np.square(amplitude).max(axis=1) <= strongest_path + 1e-9)
+    if not len(fading):
+        raise InputError(
+            f"{spec}: every user has more than {strongest_path:g} of the power in one path", "raise strongest_path"
+        )
+    users = Users(
         name=scenario.name,
         frequency_hz=scenario.frequency_hz,
         number=number,
@@ -67,6 +78,8 @@ def read_users(spec: str, bs: int) -> Users:
         ),
         sources=scenario.sources,
     )
+    chosen = {field: getattr(users, field)[fading] for field in ("number", "gain", "delay_s", "direction")}
+    return replace(users, **chosen)
 
 
 def coherence_s(doppler_hz: float) -> float:

@@ -1,4 +1,4 @@
-"""Wi-Fi packets of IEEE 802.11-2020 clause 17 (OFDM PHY), back to back.
+"""Wi-Fi packets of IEEE 802.11-2020 clause 17 (OFDM PHY), one behind the other.
 
 64 carriers 312.5 kHz apart at 20 MS/s (Table 17-5), of which -26 to 26 without 0 are used; pilots on -21, -7, 7, 21
 (17.3.5.9) with the polarity sequence of 17.3.5.10; guard interval of 16 samples; a packet is the short training field
@@ -55,9 +55,14 @@ def polarity() -> NDArray[np.float32]:
     return np.array(made, np.float32)
 
 
-def packets(rng: np.random.Generator, modulation: str, lengths: NDArray[np.int64]) -> tuple[Complex, NDArray[np.int64]]:
-    """What the carriers of packets with so many data symbols carry, (rows, 52), and the prefix of every row."""
-    rows = lengths + 3
+def packets(
+    rng: np.random.Generator, modulation: str, lengths: NDArray[np.int64], pause: int = 0
+) -> tuple[Complex, NDArray[np.int64]]:
+    """What the carriers of packets with so many data symbols carry, (rows, 52), and the prefix of every row.
+
+    A packet is followed by `pause` empty rows; the others make up for their power.
+    """
+    rows = lengths + 3 + pause
     first = np.cumsum(rows) - rows
     total = int(rows.sum())
     values = np.zeros((total, len(CARRIERS)), np.complex64)
@@ -66,9 +71,16 @@ def packets(rng: np.random.Generator, modulation: str, lengths: NDArray[np.int64
     number = np.arange(total) - np.repeat(first, rows) - 2  # SIGNAL is symbol 0 of the polarity sequence
     values[:, PILOTS] = polarity()[number % 127, None] * PILOT_SIGNS
     values[first], values[first + 1] = training()
+    values[number > np.repeat(lengths, rows)] = 0
+    values *= np.float32(np.sqrt((size(lengths, pause) / size(lengths, 0)).mean()))
     prefix = np.full(total, PREFIX)
     prefix[first] = prefix[first + 1] = TRAINING
     return values, prefix
+
+
+def size(lengths: NDArray[np.int64], pause: int) -> NDArray[np.int64]:
+    """Samples of packets with so many data symbols, and of the pause behind."""
+    return 2 * (NFFT + TRAINING) + (lengths + 1 + pause) * (NFFT + PREFIX)
 
 
 def wifi(rng: np.random.Generator, block: WifiGrid, modulation: str, milliseconds: int) -> Signal:
@@ -76,12 +88,11 @@ def wifi(rng: np.random.Generator, block: WifiGrid, modulation: str, millisecond
     numerology = grid(block)
     samples = round(numerology.rate_hz * milliseconds * 1e-3)
     low, high = block.symbols
-    most = -(-samples // (2 * (NFFT + TRAINING) + (low + 1) * (NFFT + PREFIX))) + 1
-    lengths = rng.integers(low, high + 1, most)
-    size = 2 * (NFFT + TRAINING) + (lengths + 1) * (NFFT + PREFIX)
-    start = int(rng.integers(size[0]))
-    lengths = lengths[: 1 + int(np.searchsorted(np.cumsum(size), start + samples))]
-    values, prefix = packets(rng, modulation, lengths)
+    lengths = rng.integers(low, high + 1, 2 + samples // int(size(np.array([low]), block.pause)[0]))
+    sizes = size(lengths, block.pause)
+    start = int(rng.integers(sizes[0]))
+    lengths = lengths[: 1 + int(np.searchsorted(np.cumsum(sizes), start + samples))]
+    values, prefix = packets(rng, modulation, lengths, block.pause)
     stream = modulate(values, numerology, prefix)
     shape = ofdm_spectrum(numerology, PREFIX, samples)
     return Signal(stream[start : start + samples], shape, numerology.width_hz)

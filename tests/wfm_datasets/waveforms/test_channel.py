@@ -9,6 +9,7 @@ import pytest
 from scipy.special import j0
 
 from tests.fakes.deepmimo import fake_rays, write_mat
+from wfm_cli.errors import InputError
 from wfm_datasets.waveforms.channel import delays, propagate, rotations
 from wfm_datasets.waveforms.users import SPEED_OF_LIGHT, coherence_s, read_users
 
@@ -85,6 +86,15 @@ def test_users_of_the_canyon() -> None:
     assert users.delay_s.min() == 0
     assert np.where(present, users.delay_s, 1).min(axis=1).max() == 0
     np.testing.assert_allclose(np.linalg.norm(users.direction[present], axis=1), 1, rtol=1e-6)
+
+
+def test_users_whose_channel_does_not_fade_can_be_left_out() -> None:
+    every, some = read_users("embedded:canyon_3p5", 1), read_users("embedded:canyon_3p5", 1, strongest_path=0.7)
+    share = np.square(np.abs(every.gain)).max(1)
+    np.testing.assert_array_equal(some.number, every.number[share <= 0.7])
+    np.testing.assert_array_equal(some.direction, every.direction[share <= 0.7])
+    with pytest.raises(InputError, match=r"every user has more than 0\.01 of the power in one path"):
+        read_users("embedded:canyon_3p5", 1, strongest_path=0.01)
 
 
 def test_doppler_is_positive_towards_the_source() -> None:

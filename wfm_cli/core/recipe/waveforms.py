@@ -19,7 +19,9 @@ class WifiGrid(Strict):
     """The 20 MHz clock and the carrier spacing of 312.5 kHz divided by this: 2 and 4 are the channels of 10 and 5 MHz
     of clause 17, 10 is the ratio of sub-1-GHz Wi-Fi (clause 23: 2 MHz, 31.25 kHz)."""
     symbols: tuple[int, int] = (20, 100)
-    """Fewest and most data symbols of a packet; packets follow each other without a pause."""
+    """Fewest and most data symbols of a packet."""
+    pause: int = Field(4, ge=0, le=1000)
+    """Symbols of silence between packets; 4 are the short interframe space (16 us at 20 MHz, Table 17-21)."""
 
     @field_validator("symbols")
     @classmethod
@@ -34,6 +36,8 @@ class LTEGrid(Strict):
 
     resource_blocks: int = Field(6, ge=6, le=100)
     """Blocks of 12 carriers: 6, 15, 25, 50, 75 and 100 are the channels of 1.4 to 20 MHz (TS 36.104 Table 5.6-1)."""
+    load: float = Field(0.75, gt=0, le=1)
+    """Share of the resource blocks that carry payload, drawn anew in every subframe; pilots are sent all the same."""
 
 
 class NRGrid(Strict):
@@ -43,6 +47,8 @@ class NRGrid(Strict):
     """Blocks of 12 carriers of the bandwidth part; 51 fill 20 MHz at 30 kHz (TS 38.101-1 Table 5.3.2-1)."""
     spacing_khz: Literal[15, 30, 60] = 30
     """Carrier spacing."""
+    load: float = Field(0.75, gt=0, le=1)
+    """Share of the resource blocks that carry payload and its pilots, drawn anew in every slot."""
 
 
 class SingleCarrier(Strict):
@@ -95,6 +101,9 @@ class WaveformsRecipe(Recipe):
     """DeepMIMO scenario folders whose users and carrier frequencies are used; a single antenna at both ends."""
     bs: int = Field(1, ge=1)
     """Number of the base station that transmits, from 1."""
+    strongest_path: float = Field(1.0, gt=0, le=1)
+    """Largest share of a user's power in one path. Below 1, users are left out whose channel hardly fades: one path
+    alone keeps its magnitude, however fast the user moves."""
     per_class: int = Field(120, ge=1)
     """Recordings of every pair of SNR and mobility, spread evenly over the other properties."""
     duration_ms: int = Field(20, ge=1, le=1000)
