@@ -14,7 +14,19 @@ from wfm_cli import main as main_module
 from wfm_cli.errors import InputError, Requeue, WfmError
 
 HEAVY = {"torch", "zarr", "numpy", "scipy", "h5py", "deepmimo", "matplotlib", "pandas"}
-PREPARE = ["deepmimo", "wavesfm", "spectrogram", "waveforms", "run", "init", "load", "finalise", "status", "verify"]
+PREPARE = [
+    "deepmimo",
+    "wavesfm",
+    "spectrogram",
+    "waveforms",
+    "deepsense",
+    "run",
+    "init",
+    "load",
+    "finalise",
+    "status",
+    "verify",
+]
 COMMANDS = [
     [],
     *([verb] for verb in ("prepare", "pretrain", "probe", "benchmark", "report", "show", "recipes", "import")),

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from wfm_cli.commands import prepare_spectrogram, prepare_waveforms, prepare_wavesfm
+from wfm_cli.commands import prepare_deepsense, prepare_spectrogram, prepare_waveforms, prepare_wavesfm
 from wfm_cli.commands.building import Workers, build, print_store
 from wfm_cli.commands.common import Json, Out, Set, note, parse_part, print_json
 
@@ -89,6 +89,7 @@ def deepmimo(
 app.command()(prepare_wavesfm.wavesfm)
 app.command()(prepare_spectrogram.spectrogram)
 app.command()(prepare_waveforms.waveforms)
+app.command()(prepare_deepsense.deepsense)
 
 
 def _base_stations(values: list[str] | None) -> int | dict[str, int]:

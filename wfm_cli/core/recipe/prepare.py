@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 from wfm_cli.core.recipe.base import Recipe, Strict
+from wfm_cli.core.recipe.deepsense import DeepSenseSource
 
 WavesFMTask = Literal["sensing", "rfs", "pos", "radcom", "rml", "rfp", "interf", "uwb-indoor", "uwb-industrial"]
 
@@ -174,7 +175,7 @@ class PrepareRecipe(Recipe):
     """Builds one store."""
 
     step: Literal["prepare"] = "prepare"
-    source: Annotated[DeepMIMOSource | WavesFMSource | SpectrogramSource, Field(discriminator="kind")]
+    source: Annotated[DeepMIMOSource | WavesFMSource | SpectrogramSource | DeepSenseSource, Field(discriminator="kind")]
     """What the samples are made from. One of the sources known to wfm, chosen by `kind`."""
     layout: Layout = Layout()
     """Layout on disk."""

@@ -18,6 +18,7 @@ from wfm_cli.errors import InputError, MissingExtraError
 BUILDERS: dict[str, str] = {
     "deepmimo": "wfm_datasets.deepmimo:DeepMIMOBuilder",
     "wavesfm": "wfm_datasets.wavesfm:WavesFMBuilder",
+    "deepsense": "wfm_datasets.deepsense:DeepSenseBuilder",
     "spectrogram": "wfm_datasets.spectrogram:SpectrogramBuilder",
 }
 """The builders that come with wfm, by the `kind` of their source. Others use the entry-point group `wfm.datasets`."""
