@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import resource
 import sys
 import time
@@ -57,10 +58,10 @@ class _Ear:
         path = arguments[0]
         if isinstance(path, int) or path is None:
             return
-        text = str(Path(path.decode() if isinstance(path, bytes) else str(path)).absolute())
-        real = str(Path(text).resolve())
-        known = (self.folder, sys.prefix, sys.base_prefix, str(Path(__file__).parents[2]), "/proc/", "/dev/null")
-        if not real.startswith(known) and not text.startswith(known):
+        text = os.path.abspath(os.fsdecode(path))
+        modules = (sys.prefix, sys.base_prefix, str(Path(__file__).parents[2]), "/proc/", "/dev/null")
+        inside = os.path.realpath(text).startswith(f"{self.folder}/") or os.path.realpath(text) == self.folder
+        if not inside and not text.startswith(modules):
             self.outside.append(text)
 
 

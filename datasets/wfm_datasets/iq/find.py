@@ -177,8 +177,10 @@ def _below(text: str, outcomes: list[Outcome]) -> Iterator[Found]:
     path = Path(text)
     if path.is_dir():
         yield from _walk(path, text.rstrip("/") or "/", outcomes)
-    elif path.exists():
+    elif path.is_file():
         yield Found(path, text, path.name, True)
+    elif path.exists():  # reading a pipe would wait for ever
+        raise InputError(f"{text}: is no regular file", "copy its content into a file")
     elif glob.has_magic(text):
         matches = sorted(glob.glob(text, recursive=True), key=natural)
         if not matches:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from wfm_datasets.iq.recording import Annotation, Recording, Value
 MAX_META_BYTES = 256 << 20
 """Largest metadata file that is read."""
 _MAX_CHANNELS = 4096
+_MORE_PIECES = 100_000
+"""Annotations are cut where the frequency changes; so many parts more than two of each are refused."""
 _PREFIX = "wfm:"
 
 
@@ -94,8 +97,9 @@ def recordings(meta: Mapping[str, Any], source: Source, name: str, where: str) -
     annotations, outside = _annotations(meta, where, base, samples)
     if outside:
         notes.append(f"{outside} annotations lie outside the {samples} samples")
+    labelled = any(note.label is not None for note in annotations)
     made = []
-    for number, stretch in enumerate(stretches):
+    for number, (stretch, inside) in enumerate(zip(stretches, _inside(annotations, stretches, where), strict=True)):
         layout = dict(source.layout) | (
             {"offset": stretch.segments[0][1]} if len(stretch.segments) == 1 else {"segments": stretch.segments}
         )
@@ -109,12 +113,12 @@ def recordings(meta: Mapping[str, Any], source: Source, name: str, where: str) -
                 channels=channels,
                 sample_rate=rate,
                 center_frequency=stretch.frequency,
-                annotations=tuple(_inside(annotations, stretch.start, stretch.stop)),
+                annotations=tuple(inside),
                 fields=_fields(head),
                 origin={"datatype": "metadata"}
                 | ({"sample_rate": "metadata"} if rate else {})
                 | ({"center_frequency": "metadata"} if stretch.frequency is not None else {})
-                | ({"label": "annotations"} if any(note.label is not None for note in annotations) else {}),
+                | ({"label": "annotations"} if labelled else {}),
                 notes=tuple(notes),
                 dropped_bytes=dropped if number == len(stretches) - 1 else 0,
                 backend="memory" if source.in_memory else "flat",
@@ -189,10 +193,9 @@ def _stretches(captures: list[_Capture], samples: int, first: int, pitch: int, w
         before = captures[at - 1] if at else None
         if made and before is not None and _continues(before, capture):
             last = made[-1]
-            segments = list(last.segments)
             if capture.header_bytes:
-                segments.append([capture.start - last.start, byte])
-            made[-1] = _Stretch(last.start, stop, last.frequency, segments)
+                last.segments.append([capture.start - last.start, byte])
+            made[-1] = replace(last, stop=stop)
         else:
             made.append(_Stretch(capture.start, stop, capture.frequency, [[0, byte]]))
     if not made:
@@ -239,13 +242,20 @@ def _edge(item: Mapping[str, Any], key: str, where: str) -> float | None:
     return None if math.isnan(value) else value
 
 
-def _inside(annotations: list[Annotation], start: int, stop: int) -> list[Annotation]:
-    """Annotations of one stretch, counted from its first sample."""
-    made = []
-    for note in annotations:
-        low, high = max(start, note.start), min(stop, note.start + note.count)
-        if high > low:
-            made.append(Annotation(low - start, high - low, note.label, note.low_hz, note.high_hz, note.fields))
+def _inside(annotations: list[Annotation], stretches: list[_Stretch], where: str) -> list[list[Annotation]]:
+    """The annotations of every stretch, counted from its first sample; those of several stretches are cut."""
+    starts, ends = [stretch.start for stretch in stretches], [stretch.stop for stretch in stretches]
+    spans = [(bisect_right(ends, n.start), bisect_left(starts, n.start + n.count)) for n in annotations]
+    if sum(last - first for first, last in spans) > 2 * len(annotations) + _MORE_PIECES:
+        raise InputError(
+            f"{where}: {len(annotations)} annotations over {len(stretches)} frequencies make too many pieces",
+            "split the recording",
+        )
+    made: list[list[Annotation]] = [[] for _ in stretches]
+    for note, (first, last) in zip(annotations, spans, strict=True):
+        for number in range(first, last):
+            low, high = max(starts[number], note.start), min(ends[number], note.start + note.count)
+            made[number].append(replace(note, start=low - starts[number], count=high - low))
     return made
 
 
