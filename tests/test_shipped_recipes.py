@@ -11,6 +11,7 @@ from tests.fakes import wavesfm as raw
 from tests.fakes.deepmimo import fake_rays, write_mat
 from tests.fakes.evaluation import spectrogram_run
 from tests.fakes.stores import make_spectrogram_store
+from tests.wfm_datasets.spectrogram import sigmf
 from wfm_cli.core.recipe.evaluate import BenchmarkRecipe
 from wfm_cli.core.recipe.loading import load_recipe
 from wfm_cli.core.recipe.locate import shipped
@@ -40,6 +41,25 @@ WAVESFM = {
     "prepare/wavesfm-uwb-industrial": lambda: raw.uwb_industrial(Path("uwb_industrial")),
 }
 """What lies beside the recipes of the raw data sets."""
+
+
+def recordings(folder: Path, samples: int) -> None:
+    """Three recordings of each of three standards, with the annotations of made waveforms."""
+    for standard, frequency in (("lte", -0.2), ("nr", 0.0), ("wifi", 0.2)):
+        for number, scenario in enumerate(("canyon_3p5", "canyon_28", "canyon_3p5")):
+            mobility = ("static", "pedestrian", "vehicular")[number]
+            about = {"snr_db": 5.0 * number, "mobility": mobility, "scenario": scenario, "standard": standard}
+            signal = sigmf.tone(samples, frequency, seed=number)
+            notes = [sigmf.note(0, samples, standard, **about)]
+            sigmf.write(folder / standard / f"r{number}", signal, "ci16_le", notes)
+
+
+RECORDINGS = {
+    "prepare/spectrogram-lwm": lambda: recordings(Path("waveforms"), 51_200),
+    "prepare/spectrogram-wavesfm": lambda: recordings(Path("waveforms"), 51_200),
+    "prepare/iq-recordings": lambda: recordings(Path("iq"), 12_480),
+}
+"""Recordings that lie beside the recipes of spectrograms."""
 TRAIN = ["train.epochs=null", "train.steps=2", "train.batch_size=8", "train.eval_samples=16", "train.threads=1"]
 
 
@@ -79,6 +99,8 @@ def test_prepare(name: str, canyon: Path, tmp_path: Path, monkeypatch: pytest.Mo
         monkeypatch.chdir(tmp_path)
         if name in WAVESFM:
             WAVESFM[name]()
+        if name in RECORDINGS:
+            RECORDINGS[name]()
         if name == "prepare/lwm-cities":
             for seed, (city, station) in enumerate(CITIES.items()):
                 rays = fake_rays(24, seed=seed)
@@ -140,7 +162,7 @@ def test_waveforms(name: str, tmp_path: Path) -> None:
     from wfm_datasets.iq.scan import ReadOptions, scan
     from wfm_datasets.waveforms.folder import build
 
-    summary = build(load_recipe(name, WaveformsRecipe, ["per_class=1"]), tmp_path / "w", progress=False)
+    summary = build(load_recipe(name, WaveformsRecipe, ["per_class=1", "snr_db=[10]"]), tmp_path / "w", progress=False)
     found = scan([str(tmp_path / "w")], ReadOptions())
     assert not found.failed
     assert len(found.recordings) == summary.recordings == len(summary.counts["snr_db/mobility"])

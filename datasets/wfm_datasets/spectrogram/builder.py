@@ -68,7 +68,7 @@ class SpectrogramBuilder:
             kind="spectrogram",
             samples=len(cuts),
             arrays=describe.arrays(self.source, self.stft, channels),
-            columns=(*columns, *describe.columns(self.source, recordings, cuts), *split_columns),
+            columns=(*columns, *describe.columns(self.source, recordings, cuts, by_name), *split_columns),
             sources=sources,
             attrs={
                 "input": "spectrogram",

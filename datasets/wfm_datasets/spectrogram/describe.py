@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -52,8 +52,10 @@ def arrays(source: SpectrogramSource, stft: STFT, channels: int) -> tuple[ArrayS
     return tuple(made)
 
 
-def columns(source: SpectrogramSource, recordings: Sequence[Recording], cuts: Cuts) -> list[Column]:
-    """Where every window comes from."""
+def columns(
+    source: SpectrogramSource, recordings: Sequence[Recording], cuts: Cuts, fields: Mapping[str, Field]
+) -> list[Column]:
+    """Where every window comes from, and the gain that its level includes."""
     number = cuts.recording
     rate = np.array([recording.sample_rate or 0.0 for recording in recordings])[number]
     centre = np.array([recording.center_frequency or 0.0 for recording in recordings])[number]
@@ -66,10 +68,22 @@ def columns(source: SpectrogramSource, recordings: Sequence[Recording], cuts: Cu
         (column("sample_rate_hz", "float64", "Hz", "sampling rate, 0 where it is not known"), rate),
         (column("center_frequency_hz", "float64", "Hz", "centre frequency, 0 where it is not known"), centre),
         (
-            column("gain_db", "float32", "dB", "added to the level of the samples before the transform"),
-            np.full(len(cuts), source.gain_db, np.float32),
+            column(
+                "gain_db",
+                "float32",
+                "dB",
+                "gain in the level: the recording's and the recipe's",
+            ),
+            _recorded_gain(fields.get("gain_db"), len(cuts)) + np.float32(source.gain_db),
         ),
     ]
+
+
+def _recorded_gain(field: Field | None, rows: int) -> NDArray[np.float32]:
+    """Gain that the makers of the recordings name, 0 where they name none."""
+    if field is None or not field.numeric:
+        return np.zeros(rows, np.float32)
+    return np.where(field.codes >= 0, np.array(field.values, np.float32)[field.codes], 0).astype(np.float32)
 
 
 def column(name: str, dtype: str, units: str, description: str, classes: list[str] | None = None) -> ArraySpec:
@@ -90,7 +104,7 @@ def conventions(source: SpectrogramSource, stft: STFT) -> dict[str, Any]:
         "padding": "none",
         "reference": "a tone of amplitude 1 at a bin centre reads 0 dBFS; integers are divided by their full scale",
         "floor_db": stft.floor_db,
-        "normalise": "none: decibels as they are; meta/gain_db was added to the level",
+        "normalise": "none: decibels as they are, with meta/gain_db in them",
         "windows": source.windows,
         "stride_windows": source.stride,
     }

@@ -228,6 +228,14 @@ def test_eight_bits_are_decoded_when_they_are_read(folder: Path, compression: st
             np.testing.assert_array_equal(batch.data, values[batch.ids])
 
 
+def test_the_gain_of_a_recording_is_kept(tmp_path: Path) -> None:
+    for number in range(2):
+        write(tmp_path / "iq" / f"r{number}", tone(4 * LENGTH), gain_db=-30.5 - number)
+    write(tmp_path / "iq" / "s", tone(4 * LENGTH))
+    gain = build(tmp_path / "iq", gain_db=2).read("meta/gain_db")
+    np.testing.assert_allclose(gain, np.repeat([-28.5, -29.5, 2], 4))
+
+
 def test_stride_and_most_windows(folder: Path) -> None:
     store = build(folder, stride=0.5, max_windows=4)
     # 9 half-overlapping windows fit; four of them, evenly spread.

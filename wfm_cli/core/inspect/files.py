@@ -12,15 +12,16 @@ from rich.text import Text
 from wfm_cli.core.inspect.text import grid, number
 
 MOST = 60
-"""Files of one kind that are listed."""
+"""Used files that are listed."""
 _COLOURS = {"used": "green", "skipped": "dim", "failed": "bold red"}
 
 
 def file_table(files: Sequence[Mapping[str, Any]], most: int = MOST) -> Table:
     """One line for every file: whether it was used, what it is, where that is known from, or why it was left out.
 
-    Files that failed are all listed, the others up to `most` of each kind.
+    Files that failed are all listed, used ones up to `most`, skipped ones up to a third of it.
     """
+    limit = {"used": most, "skipped": most // 3, "failed": len(files)}
     counts = {status: sum(entry["status"] == status for entry in files) for status in _COLOURS}
     folder = _common([entry["path"] for entry in files])
     title = ", ".join(f"{count:,} {status}" for status, count in counts.items() if count)
@@ -32,11 +33,11 @@ def file_table(files: Sequence[Mapping[str, Any]], most: int = MOST) -> Table:
     for entry in files:
         status = entry["status"]
         listed[status] += 1
-        if listed[status] <= most or status == "failed":
+        if listed[status] <= limit[status]:
             table.add_row(*_row(entry, folder))
     for status, count in counts.items():
-        if status != "failed" and count > most:
-            table.add_row(Text(f"... and {count - most:,} more {status}", style="dim"))
+        if count > limit[status]:
+            table.add_row(Text(f"... and {count - limit[status]:,} more {status}", style="dim"))
     return table
 
 
