@@ -84,7 +84,7 @@ def canonical(alias: str) -> str:
     """
     text = alias.strip().lower().lstrip(".")
     text = re.sub(r"[\s-]", "_", text)
-    bare = re.sub(r"_?(le|be)$", "", text)
+    bare = text if text in _NAMED else re.sub(r"_?(le|be)$", "", text)
     if bare in _NAMED:
         text = _NAMED[bare] + text[len(bare) :]
     match = _SIGMF.fullmatch(text)
@@ -95,7 +95,7 @@ def canonical(alias: str) -> str:
         if short is None or short[1] not in _LETTER:
             raise InputError(f"sample type {alias!r}: not known", _REMEDY)
         part, kind, bits, order = "c", _LETTER[short[1]], short[2], short[3]
-    if (kind == "f") != (bits in ("32", "64")) and kind == "f":
+    if kind == "f" and bits not in ("32", "64"):
         raise InputError(f"sample type {alias!r}: floating point has 32 or 64 bits", _REMEDY)
     if bits in ("64", "128") and kind != "f":
         raise InputError(f"sample type {alias!r}: integers have 8 to 32 bits", _REMEDY)

@@ -20,7 +20,6 @@ LARGEST = 1e6
 """No receiver writes larger numbers; bytes of another type read as floating point do."""
 SYMMETRIC = 0.9999
 """Correlation of the two halves of the spectrum above which samples are real numbers; I/Q stays below 0.9994."""
-_ALIKE = 0.5
 
 
 @dataclass(frozen=True)
@@ -161,7 +160,7 @@ def examine(recording: Recording, *, certain: bool, read_as: str = "") -> Record
 def disagreement(head: bytes, datatype: str) -> str | None:
     """A note where the bytes clearly look like another type than the one that was named."""
     made = guess(head)
-    if made is None or made.margin < _ALIKE or made.datatype == datatype:
+    if made is None or made.margin < MIN_MARGIN or made.datatype == datatype:
         return None
     named, seen = sample_type(datatype), sample_type(made.datatype)
     if (named.kind, named.bits) == (seen.kind, seen.bits):
