@@ -40,7 +40,7 @@ def load_encoder(path: PathLike) -> Encoder:
 
 
 def embed(
-    encoder: str, data: PathLike | Store, *, indices: Iterable[int] | None = None, array: str = "channel"
+    encoder: str, data: PathLike | Store, *, indices: Iterable[int] | None = None, array: str | None = None
 ) -> NDArray[np.float32]:
     """Embed samples of a store with a frozen encoder.
 
@@ -48,7 +48,7 @@ def embed(
         encoder: A run, `random:RECIPE` or `baseline:NAME`; `@POOLING` may follow.
         data: Store, or its path.
         indices: Samples; all by default.
-        array: Array of the store that is the input.
+        array: Array of the store that is the input; the one that the encoder was trained on if left out.
 
     Returns:
         float32 (samples, dimension).

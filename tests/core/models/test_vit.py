@@ -127,6 +127,17 @@ def test_per_sample_scale_and_the_power_token() -> None:
     torch.testing.assert_close(torch.std_mean(values.flatten(1), 1, correction=0)[0], torch.ones(2))
 
 
+def test_pooling_by_mean_and_deviation() -> None:
+    for block, front in ((LatentWaveModel(**SMALL), 0), (LatentWaveModel(**SMALL, power_token=True), 1)):
+        encoder, batch = small(block), torch.randn(3, 8, 12, 2)
+        hidden = encoder.encode(encoder.tokenize(batch))
+        found = encoder.embed(batch, "concat_std")
+        assert found.shape == (3, encoder.embedding_dim("concat_std")) == (3, (front + 2) * 32)
+        expected = hidden[:, front:].numpy(force=True)
+        np.testing.assert_allclose(found[:, -32:].numpy(force=True), expected.std(1), rtol=1e-3, atol=1e-5)
+        np.testing.assert_allclose(found[:, -64:-32].numpy(force=True), expected.mean(1), rtol=1e-3, atol=1e-5)
+
+
 def test_any_number_of_channels_in_any_order() -> None:
     encoder = small(LatentWaveModel(**SMALL), (2, 8, 12), ("sample", "antenna", "frequency", "time"))
     batch = torch.randn(2, 5, 8, 12)

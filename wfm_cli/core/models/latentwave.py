@@ -38,7 +38,8 @@ class LatentWaveEncoder(PatchEncoder):
     def __init__(
         self, block: LatentWaveModel, sample_shape: tuple[int, ...], dims: tuple[str, ...] | None = None
     ) -> None:
-        super().__init__(block, sample_shape, dims, together=2 if block.parts == "joint" else 1)
+        together = 2 if block.parts == "joint" and block.values == "parts" else 1
+        super().__init__(block, sample_shape, dims, together=together)
         if block.parts == "joint" and self.layout.kind != "complex":
             raise InputError("model.parts: only complex samples have parts to join", "set model.parts=separate")
         slots = block.channels or self.channels // self.together
@@ -49,7 +50,7 @@ class LatentWaveEncoder(PatchEncoder):
         self.admit(sample_shape)
         if block.power_token:
             self.prefix = 1
-            self.poolings, self.default_pooling = ("mean", "concat", "all", "cls"), "concat"
+            self.poolings, self.default_pooling = ("mean", "concat", "concat_std", "all", "cls"), "concat"
 
     def project(self, values: Tensor) -> Tensor:
         """The shared projection."""
@@ -64,7 +65,7 @@ class LatentWaveEncoder(PatchEncoder):
     def admit(self, shape: tuple[int, ...]) -> None:
         """Refuse more channels than the channel table has rows."""
         slots = self.positions.channel
-        if slots is not None and self.layout.grid(shape)[0] // self.together > slots.num_embeddings:
+        if slots is not None and self.grid(shape)[0] // self.together > slots.num_embeddings:
             raise InputError(
                 f"encoder 'latentwave' knows {slots.num_embeddings} channels, samples of shape {shape} have more",
                 "train with model.channel_embedding=false, which takes any number, or raise model.channels",

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from wfm_cli.core.models.base import Encoder
+from wfm_cli.core.models.blocks.domain import angle_delay, bins, elements, log_magnitude
 from wfm_cli.core.models.blocks.images import Layout, cut, join, scale
 from wfm_cli.core.models.blocks.level import Level
 from wfm_cli.core.models.blocks.patches import grid_coords
@@ -30,6 +31,8 @@ class PatchEncoder(Encoder):
         together: channels whose numbers share a token (1: every channel has tokens of its own).
     """
 
+    poolings: tuple[str, ...] = ("mean", "concat_std")
+
     def __init__(
         self, block: ViTModel, sample_shape: tuple[int, ...], dims: tuple[str, ...] | None, *, together: int | None = 1
     ) -> None:
@@ -38,7 +41,12 @@ class PatchEncoder(Encoder):
         if block.power_token and block.normalise != "power":
             raise InputError("model.power_token: needs model.normalise=power", "leave one of the two out")
         self.layout = Layout.of(sample_shape, dims, block.input, block.axes)
-        self.channels = self.layout.grid(sample_shape)[0]
+        if self.layout.kind != "complex" and (block.domain, block.values) != ("element", "parts"):
+            raise InputError(
+                "model: domain=angle_delay and values=log_magnitude are for complex samples", "leave both out"
+            )
+        self.domain, self.values = block.domain, block.values
+        self.channels = self.grid(sample_shape)[0]
         self.together = self.channels if together is None else together
         self.patch = (block.patch, block.patch) if isinstance(block.patch, int) else block.patch
         self.sample_shape = sample_shape
@@ -48,7 +56,8 @@ class PatchEncoder(Encoder):
         self.block: Any = block.model_copy(update={"input": self.layout.kind, "axes": self.layout.axes})
         self.axes = (*self.layout.axes, "channel")
         self.level = Level(block.width) if block.power_token else None
-        self.blocks = blocks(block.layers, block.width, block.heads, block.mlp * block.width)
+        deviation = None if block.start == "glorot" else 0.02
+        self.blocks = blocks(block.layers, block.width, block.heads, block.mlp * block.width, deviation=deviation)
         self.norm = nn.LayerNorm(block.width, eps=EPSILON)
         self._coords: Tensor
         self.register_buffer("_coords", self._grid(sample_shape), persistent=False)
@@ -64,12 +73,29 @@ class PatchEncoder(Encoder):
         if shape != self.sample_shape:
             coords = self._grid(shape).to(batch.device)
             self.admit(shape)
-        images, level_db = scale(self.layout.images(batch), self.normalise)
-        return TokenGrid(self._cut(images), coords, self.axes, level_db)
+        images, level_db = scale(self._images(batch), self.normalise)
+        return TokenGrid(self._cut(self._valued(images)), coords, self.axes, level_db)
 
     def patches(self, batch: Tensor) -> Tensor:
         """The numbers of all tokens as they are, without `tokenize`'s scale: (B, *sample_shape) -> (B, N, P)."""
-        return self._cut(self.layout.images(batch))
+        return self._cut(self._valued(self._images(batch)))
+
+    def grid(self, shape: tuple[int, ...]) -> tuple[int, int, int]:
+        """Channels, rows and columns that samples of this shape are cut from."""
+        channels, rows, columns = self.layout.grid(shape)
+        return (
+            channels // 2 if self.values == "log_magnitude" else channels,
+            bins(rows) if self.domain == "angle_delay" else rows,
+            columns,
+        )
+
+    def _images(self, batch: Tensor) -> Tensor:
+        """(B, *sample_shape) -> (B, C, rows, columns) in the domain of the recipe."""
+        return self.layout.images(angle_delay(batch) if self.domain == "angle_delay" else batch)
+
+    def _valued(self, images: Tensor) -> Tensor:
+        """What the recipe takes of the numbers of an image."""
+        return log_magnitude(images) if self.values == "log_magnitude" else images
 
     def _cut(self, images: Tensor) -> Tensor:
         """(B, C, rows, columns) -> (B, N, P)."""
@@ -81,11 +107,17 @@ class PatchEncoder(Encoder):
 
     def untokenize(self, values: Tensor) -> Tensor:
         """Inverse of `tokenize` for `sample_shape`, up to the scale: (B, N, P) -> (B, *sample_shape)."""
-        channels, rows, columns = self.layout.grid(self.sample_shape)
+        channels, rows, columns = self.grid(self.sample_shape)
         cells = len(self._coords) // (channels // self.together)
         patches = values.reshape(len(values), -1, cells, self.together, values.shape[2] // self.together)
         patches = patches.transpose(2, 3).reshape(len(values), channels, cells, -1)
-        return self.layout.samples(join(patches, rows, columns, self.patch), self.sample_shape)
+        images = join(patches, rows, columns, self.patch)
+        if self.values == "log_magnitude":
+            raise InputError("model.values=log_magnitude: phases are lost, there is no way back to channels")
+        shape = self.sample_shape
+        if self.domain == "angle_delay":
+            return elements(self.layout.samples(images, (*shape[:-3], rows, *shape[-2:])))
+        return self.layout.samples(images, shape)
 
     def encode(self, tokens: TokenGrid, keep: Tensor | None = None) -> Tensor:
         """See `Encoder.encode`; tokens that are left out are not even projected."""
@@ -101,6 +133,19 @@ class PatchEncoder(Encoder):
             x = block(x)
         result: Tensor = self.norm(x)
         return result
+
+    def pool(self, hidden: Tensor, pooling: str | None = None, coords: Tensor | None = None) -> Tensor:
+        """See `Encoder.pool`; `concat_std` is the token in front, if any, then mean and deviation over the patches."""
+        if (pooling or self.default_pooling) != "concat_std":
+            return super().pool(hidden, pooling, coords)
+        deviation, mean = torch.std_mean(hidden[:, self.prefix :], dim=1, correction=0)
+        return torch.cat([hidden[:, : self.prefix].flatten(1), mean, deviation], 1)
+
+    def embedding_dim(self, pooling: str | None = None) -> int:
+        """See `Encoder.embedding_dim`."""
+        if (pooling or self.default_pooling) != "concat_std":
+            return super().embedding_dim(pooling)
+        return (self.prefix + 2) * self.dim
 
     @abstractmethod
     def admit(self, shape: tuple[int, ...]) -> None:
@@ -120,7 +165,7 @@ class PatchEncoder(Encoder):
 
     def _grid(self, shape: tuple[int, ...]) -> Tensor:
         """Coordinates of all tokens: (N, 3) int64 row, column, channel."""
-        channels, rows, columns = self.layout.grid(shape)
+        channels, rows, columns = self.grid(shape)
         if channels % self.together:
             raise InputError(
                 f"encoder '{self.kind}' puts {self.together} channels into one token; samples of shape {shape} have "

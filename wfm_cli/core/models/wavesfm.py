@@ -46,7 +46,7 @@ class WavesFMEncoder(PatchEncoder):
     """Encoder of WavesFM; a token holds the numbers of all channels at its place (`iq`: of both parts)."""
 
     kind: ClassVar[str] = "wavesfm"
-    poolings = ("mean", "cls", "concat", "all")
+    poolings = ("mean", "cls", "concat", "concat_std", "all")
     samples_channels = False
 
     def __init__(self, block: WavesFMModel, sample_shape: tuple[int, ...], dims: tuple[str, ...] | None = None) -> None:

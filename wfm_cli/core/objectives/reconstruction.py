@@ -44,7 +44,11 @@ class Reconstruction(Objective):
             heads=sizes.heads,
             where="objective.decoder",
         )
-        complex_channel = isinstance(encoder, PatchEncoder) and encoder.layout.kind == "complex"
+        complex_channel = (
+            isinstance(encoder, PatchEncoder)
+            and encoder.layout.kind == "complex"
+            and (encoder.domain, encoder.values) == ("element", "parts")
+        )
         self._completes = complex_channel and len(encoder.sample_shape) == 3
         self.references = ("nmse_rank1", "nmse_rank2") if self._completes else ("nmse_visible",)
 

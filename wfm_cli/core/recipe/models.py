@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from wfm_cli.core.recipe.base import Strict
+from wfm_cli.core.recipe.msac import JEPAMSACModel
 
 
 class LWMModel(Strict):
@@ -131,6 +132,14 @@ class ViTModel(Strict):
     by 60 dB, and a network that sees amplitudes learns little from the far ones."""
     power_token: bool = False
     """Tell the encoder the power that was divided out, in dB: as a token of its own, or in CLS where there is one."""
+    domain: Literal["element", "angle_delay"] = "element"
+    """Complex channels as they are, or their angles and delays: an isometric DFT over rows, of twice as many bins, and
+    over columns. Rows then stand for angles and columns for delays, and so do the mask geometries of these axes."""
+    values: Literal["parts", "log_magnitude"] = "parts"
+    """Both parts of complex numbers, or their level in decibels below the sample's mean power, without the phase."""
+    start: Literal["small", "glorot"] = "small"
+    """Starting weights of the blocks: of deviation 0.02, as in I-JEPA, so that a fresh encoder hardly mixes its tokens;
+    or Glorot's, with which a narrow one mixes from the start."""
     input: Literal["complex", "image"] | None = None
     """`complex`: (rows, columns, [re, im]); `image`: ([channel,] rows, columns). By the store if left out."""
     axes: tuple[str, str] | None = None
@@ -179,7 +188,7 @@ def _default_kind(value: Any) -> Any:
 
 
 ModelBlock = Annotated[
-    LWMModel | LWMSpectroModel | LWMSpectroMoEModel | LatentWaveModel | WavesFMModel,
+    LWMModel | LWMSpectroModel | LWMSpectroMoEModel | LatentWaveModel | WavesFMModel | JEPAMSACModel,
     Field(discriminator="kind"),
     BeforeValidator(_default_kind),
 ]
