@@ -28,9 +28,13 @@ def lwm(
     heads: Annotated[
         int | None, typer.Option(min=1, help="Attention heads, where the file's width is not a published one.")
     ] = None,
+    experts: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Experts of a Spectro mixture that does not hold them itself."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Import an official LWM checkpoint (v1.0, v1.1 or a Spectro expert) as a run that probe and benchmark accept.
+    """Import an official LWM checkpoint (v1.0, v1.1, a Spectro expert or its mixture) for probe and benchmark.
 
     The wiring is told by the names and shapes of the tensors; nothing in the file is executed.
 
@@ -38,7 +42,7 @@ def lwm(
     """
     from wfm_cli.core.exchange import import_lwm
 
-    summary = import_lwm(file, out, wiring=wiring, heads=heads)
+    summary = import_lwm(file, out, wiring=wiring, heads=heads, experts=experts)
     if as_json:
         print_json(summary)
     else:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from wfm_cli.core.provenance import digest
 from wfm_cli.core.recipe.loading import to_dict
-from wfm_cli.core.recipe.models import LWMModel, LWMSpectroModel
+from wfm_cli.core.recipe.models import LWMModel, LWMSpectroModel, LWMSpectroMoEModel
 from wfm_cli.core.store.run import Run, refuse_non_empty, replacing
 
 
-def import_lwm(file: Path, out: Path, *, wiring: str | None = None, heads: int | None = None) -> dict[str, Any]:
+def import_lwm(
+    file: Path, out: Path, *, wiring: str | None = None, heads: int | None = None, experts: Path | None = None
+) -> dict[str, Any]:
     """Make an import run of an official checkpoint of the LWM family.
 
     Args:
@@ -20,6 +23,7 @@ def import_lwm(file: Path, out: Path, *, wiring: str | None = None, heads: int |
         out: Folder of the run; must be free or empty.
         wiring: `v1.0`, `v1.1` or `spectro`; told from keys and shapes by default.
         heads: Attention heads; the published number by default.
+        experts: Folder with the experts of a Spectro mixture that does not hold them; `experts` beside it by default.
 
     Returns:
         Wiring, number of parameters, size and SHA-256 of the file.
@@ -28,25 +32,35 @@ def import_lwm(file: Path, out: Path, *, wiring: str | None = None, heads: int |
         InputError: The file is no checkpoint of the family, or `out` is not empty.
     """
     from wfm_cli.core.models import build_encoder
-    from wfm_cli.core.models.import_lwm import load_official
+    from wfm_cli.core.models.import_lwm import file_facts, load_official, read_checkpoint
+    from wfm_cli.core.models.import_mixture import is_mixture, read_mixture
 
     refuse_non_empty(out)
-    block, tensors, info = load_official(file, wiring=wiring, heads=heads)
+    loaded = read_checkpoint(file)
+    more: dict[str, Any] = {}
+    block: LWMModel | LWMSpectroModel | LWMSpectroMoEModel
+    if is_mixture(loaded):
+        mixture = read_mixture(cast(Mapping[str, Any], loaded), file, experts, heads)
+        block, tensors, info = mixture.block, mixture.weights, {**file_facts(file), **mixture.info}
+        more = {f"classifier.{name}": value for name, value in mixture.classifier.items()}
+    else:
+        block, tensors, info = load_official(file, wiring=wiring, heads=heads)
     shape = official_shape(block)
     build_encoder(block, shape).load_state_dict(tensors)
     array, scale = ("channel", "published") if isinstance(block, LWMModel) else ("spectrogram", None)
     attrs = {"model": to_dict(block), "sample_shape": list(shape), "array": array, "normalise": scale}
     run = Run.create(out, "import", {"step": "import", "source": info}, {**attrs, "source": info})
-    run.save_weights({f"encoder.{name}": value for name, value in tensors.items()}, "last")
+    run.save_weights({**{f"encoder.{name}": value for name, value in tensors.items()}, **more}, "last")
     run.set_attrs(status="complete", complete=True)
     return info
 
 
-def official_shape(block: LWMModel | LWMSpectroModel) -> tuple[int, ...]:
+def official_shape(block: LWMModel | LWMSpectroModel | LWMSpectroMoEModel) -> tuple[int, ...]:
     """Shape of one sample that the published model was trained on; of other sizes, what its position table covers."""
     if isinstance(block, LWMModel):
         return (32, 32, 2)
-    rows, columns = block.grid or (32, 32)
+    expert = block.expert if isinstance(block, LWMSpectroMoEModel) else block
+    rows, columns = expert.grid or (32, 32)
     return (1, 4 * rows, 4 * columns)
 
 

@@ -53,8 +53,7 @@ def load_official(
     name = _tell_wiring(official, file, wiring)
     block, state, zeroed = rename(official, file, name, heads)
     info: dict[str, object] = {
-        "sha256": _sha256(file),
-        "bytes": file.stat().st_size,
+        **file_facts(file),
         "wiring": name,
         "tensors": len(official),
         "parameters": sum(value.numel() for value in official.values()),
@@ -246,6 +245,8 @@ def _check_values(
                 raise InputError(f"{file}: tensor '{key}' holds numbers that are not finite", _HINT)
 
 
-def _sha256(file: Path) -> str:
+def file_facts(file: Path) -> dict[str, object]:
+    """SHA-256 and bytes of a file."""
     with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+        sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+    return {"sha256": sha256, "bytes": file.stat().st_size}
