@@ -49,8 +49,8 @@ def excerpt(recording: Recording, channel: int = 0, example: int = 0, columns: i
 
 def _excerpt_of_set(recording: Recording, read: WindowReader, channel: int, example: int, columns: int) -> Excerpt:
     chosen = spread(recording.examples, columns)
-    _, frames, bins = waterfall.frames_for(recording.samples, 8, 256)
-    bins = min(bins, recording.samples)
+    bins = int(min(256, max(1 << max(recording.samples // 2, 1).bit_length() - 1, 8), recording.samples))
+    frames = int(np.clip(2 * recording.samples // bins - 1, 1, 8))
     starts = waterfall.frame_starts(recording.samples, 1, frames, bins)[0]
     data = read_blocks(read, recording, np.repeat(chosen, frames), np.tile(starts, chosen.size), bins, channel)
     data = data.reshape(chosen.size, frames, bins)

@@ -88,7 +88,7 @@ def describe(inspection: Inspection, limit: int | None = None) -> dict[str, Any]
             describe_recording(recording, budget if limit is None or place < limit else 0)
             for place, recording in enumerate(recordings)
         ],
-        "outcomes": [asdict(outcome) for outcome in inspection.found.outcomes],
+        "outcomes": [asdict(o) | {"recordings": list(o.recordings)} for o in inspection.found.outcomes],
     }
 
 
@@ -163,7 +163,7 @@ def _conspicuous(found: Levels) -> list[str]:
     said = []
     if found.nonfinite:
         said.append(f"{found.nonfinite:,} samples are NaN or infinite")
-    if found.mean_dbfs > 3:
+    if found.peak_dbfs > 3.1:  # no integer within full scale is as strong
         said.append("amplitudes lie beyond full scale 1: counts of the converter, or the wrong --dtype")
     elif found.clipped > 1e-3:
         said.append(f"{100 * found.clipped:.2g} % of the samples are clipped: the gain was too high")

@@ -139,13 +139,16 @@ def _level_rows(channels: Sequence[Mapping[str, Any]], rate: float | None) -> di
             return row(key, "of the rate", ".4f")
         return ["–" if c[key] is None else si(float(f"{c[key] * rate:.4g}"), "Hz") for c in channels]
 
+    # Integers reach 3.01 dBFS at most: what lies beyond are counts of a converter whose limits nobody tells.
+    counts = [c["peak_dbfs"] > 3.1 for c in channels]
+    clipped = ["–" if beyond else cell for beyond, cell in zip(counts, row("clipped", "%", ".3g", 100), strict=True)]
     circular = [c["circularity"] is not None and c["circularity"] < 0.25 for c in channels]
     rows = {
         "mean level": level("mean_dbfs"),
         "peak level": level("peak_dbfs"),
         "crest factor": row("crest_db", "dB"),
         "noise floor (whole band)": level("noise_floor_dbfs"),
-        "clipped": row("clipped", "%", ".3g", 100),
+        "clipped": clipped,
         "DC offset": [f"{a} ({b})" for a, b in zip(level("dc_dbfs"), row("dc_db", "dB of the power"), strict=True)],
         "gain imbalance Q/I": _if(circular, row("gain_imbalance_db", "dB", ".2f")),
         "phase error": _if(circular, row("phase_error_deg", "deg", ".2f")),
