@@ -14,17 +14,34 @@ from scipy import fft
 
 from wfm_datasets.waveforms.signal import Complex
 
+BLOCK_BYTES = 2 << 20
+"""Paths are taken in groups of about this size, which stay in the processor's cache."""
 _FINE = 256
 
 
-def rotations(turns: NDArray[np.float64], start: int, count: int, gain: Complex | None = None) -> Complex:
-    """gain exp(2 pi i turns k), k = start ... start + count - 1: (P, count) complex64, phases reduced in double."""
-    coarse = start + _FINE * np.arange(-(-count // _FINE))
-    outer, inner = _turn(turns[:, None] * coarse), _turn(turns[:, None] * np.arange(_FINE))
+def rotate(
+    source: Complex, turns: NDArray[np.float64], start: int, out: Complex, gain: Complex | None = None
+) -> Complex:
+    """out[p, n] = gain[p] source[(p,) n] exp(2 pi i turns[p] (start + n)), phases reduced in double precision.
+
+    Args:
+        source: (N,), or (P, N), which may be `out` itself.
+        turns: Turns from one value to the next, (P,).
+        start: Number of the first value.
+        out: (P, N) complex64.
+        gain: (P,), 1 if left out.
+    """
+    size = out.shape[1]
+    coarse = _turn(turns[:, None] * (start + _FINE * np.arange(-(-size // _FINE))))
+    fine = _turn(turns[:, None] * np.arange(_FINE))
     if gain is not None:
-        outer *= gain[:, None]
-    made: Complex = (outer[:, :, None] * inner[:, None, :]).reshape(len(turns), -1)[:, :count]
-    return made
+        coarse *= gain[:, None]
+    whole = size // _FINE * _FINE
+    blocks = out[:, :whole].reshape(len(out), -1, _FINE)
+    np.multiply(source[..., :whole].reshape(*source.shape[:-1], -1, _FINE), coarse[:, : whole // _FINE, None], blocks)
+    blocks *= fine[:, None, :]
+    np.multiply(source[..., whole:], coarse[:, -1:] * fine[:, : size - whole], out[:, whole:])
+    return out
 
 
 def _turn(turns: NDArray[np.float64]) -> Complex:
@@ -32,10 +49,12 @@ def _turn(turns: NDArray[np.float64]) -> Complex:
     return made
 
 
-def delays(turns: NDArray[np.float64], size: int, gain: Complex | None = None) -> Complex:
-    """gain exp(-2 pi i turns k) over the frequencies k of a DFT of `size` points in its order, (P, size)."""
-    upper = rotations(-turns, 0, (size + 1) // 2, gain)
-    return np.concatenate([upper, rotations(-turns, -(size // 2), size // 2, gain)], axis=1)
+def delay(spectrum: Complex, turns: NDArray[np.float64], out: Complex, gain: Complex | None = None) -> Complex:
+    """out[p, k] = gain[p] spectrum[k] exp(-2 pi i turns[p] k) over the frequencies k of a DFT in its order, (P, N)."""
+    half = (len(spectrum) + 1) // 2
+    rotate(spectrum[:half], -turns, 0, out[:, :half], gain)
+    rotate(spectrum[half:], -turns, half - len(spectrum), out[:, half:], gain)
+    return out
 
 
 def propagate(
@@ -58,17 +77,22 @@ def propagate(
     Returns:
         (N,) complex64.
     """
-    there = gain != 0
-    gain, delay_s, doppler_hz = gain[there], delay_s[there], doppler_hz[there]
-    size = len(spectrum)
-    turns = delay_s * (rate_hz / size)
+    paths = np.flatnonzero(gain)
+    turns, shift = delay_s * (rate_hz / len(spectrum)), doppler_hz / rate_hz
+    moving = bool(doppler_hz[paths].any())
+    step = max(4, BLOCK_BYTES // spectrum.nbytes)  # the transforms of several paths are vectorised together
+    scratch = np.empty((min(step, len(paths)), len(spectrum)), np.complex64)
+    total = np.zeros_like(spectrum)
     # Sums over paths are plain additions: a matrix product may add in another order with another number of threads.
-    if not doppler_hz.any():
-        still: Complex = spectrum * delays(turns, size, gain).sum(axis=0)
-        return still
-    paths = delays(turns, size)
-    paths *= spectrum
-    paths = fft.ifft(paths, axis=1, overwrite_x=True)
-    paths *= rotations(doppler_hz / rate_hz, 0, size, gain)
-    moved: Complex = fft.fft(paths.sum(axis=0), overwrite_x=True)
-    return moved
+    for low in range(0, len(paths), step):
+        group = paths[low : low + step]
+        part = scratch[: len(group)]
+        if moving:
+            delay(spectrum, turns[group], part)
+            part = fft.ifft(part, axis=1, overwrite_x=True)
+            rotate(part, shift[group], 0, part, gain[group])
+        else:
+            delay(spectrum, turns[group], part, gain[group])
+        total += part.sum(axis=0)
+    made: Complex = fft.fft(total, overwrite_x=True) if moving else total
+    return made

@@ -10,7 +10,7 @@ from scipy.special import j0
 
 from tests.fakes.deepmimo import fake_rays, write_mat
 from wfm_cli.errors import InputError
-from wfm_datasets.waveforms.channel import delays, propagate, rotations
+from wfm_datasets.waveforms.channel import delay, propagate, rotate
 from wfm_datasets.waveforms.users import SPEED_OF_LIGHT, coherence_s, read_users
 
 RATE = 1e6
@@ -21,29 +21,36 @@ def random_paths(rng: np.random.Generator, paths: int = 5) -> tuple[np.ndarray, 
     return gain, rng.uniform(0, 3e-6, paths), rng.uniform(-900, 900, paths)
 
 
-@pytest.mark.parametrize("size", [500, 777])
+@pytest.mark.parametrize("size", [100, 500, 777, 1024])
 def test_exponentials_are_those_of_the_definition(size: int) -> None:
-    turns = np.array([0.3, -0.0017, 12.25])
+    turns, gain = np.array([0.3, -0.0017, 12.25]), np.array([1, 2j, -3], np.complex64)
+    rng = np.random.default_rng(2)
+    x = (rng.standard_normal((3, size)) + 1j * rng.standard_normal((3, size))).astype(np.complex64)
+    out = np.empty_like(x)
     k = np.fft.fftfreq(size, 1 / size)
-    np.testing.assert_allclose(delays(turns, size), np.exp(-2j * np.pi * turns[:, None] * k), atol=5e-7)
-    k = np.arange(-3, size - 3)
-    np.testing.assert_allclose(rotations(turns, -3, size), np.exp(2j * np.pi * turns[:, None] * k), atol=5e-7)
+    wanted = gain[:, None] * x[0] * np.exp(-2j * np.pi * turns[:, None] * k)
+    np.testing.assert_allclose(delay(x[0], turns, out, gain), wanted, atol=1e-5)
+    wanted = x * np.exp(2j * np.pi * turns[:, None] * np.arange(-3, size - 3))
+    np.testing.assert_allclose(rotate(x, turns, -3, out), wanted, atol=5e-6)
+    np.testing.assert_allclose(rotate(x, turns, -3, x), wanted, atol=5e-6)  # in place
 
 
+@pytest.mark.parametrize("group", [1, 1 << 20])
 @pytest.mark.parametrize("moving", [True, False])
-def test_a_channel_is_the_sum_over_its_paths(moving: bool) -> None:
+def test_a_channel_is_the_sum_over_its_paths(moving: bool, group: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """y(t) = sum_p a_p exp(2 pi i f_p t) x(t - tau_p), x from its own Fourier sum at the delayed time."""
+    monkeypatch.setattr("wfm_datasets.waveforms.channel.BLOCK_BYTES", group)
     rng = np.random.default_rng(0)
     size = 600
     spectrum = (rng.standard_normal(size) + 1j * rng.standard_normal(size)).astype(np.complex64)
     spectrum[size // 2] = 0  # the Nyquist frequency has no sign
-    gain, delay, doppler = random_paths(rng)
+    gain, late, doppler = random_paths(rng)
     doppler *= moving
-    made = np.fft.ifft(propagate(spectrum, RATE, gain, delay, doppler))
+    made = np.fft.ifft(propagate(spectrum, RATE, gain, late, doppler))
     frequency = np.fft.fftfreq(size, 1 / RATE)
     for n in (0, 1, 7, 299, 599):
         value = 0j
-        for a, tau, shift in zip(gain.tolist(), delay.tolist(), doppler.tolist(), strict=True):
+        for a, tau, shift in zip(gain.tolist(), late.tolist(), doppler.tolist(), strict=True):
             x = sum(spectrum[k] * np.exp(2j * np.pi * frequency[k] * (n / RATE - tau)) for k in range(size)) / size
             value += a * np.exp(2j * np.pi * shift * n / RATE) * x
         assert abs(made[n] - value) < 1e-5 * np.abs(gain).sum()
