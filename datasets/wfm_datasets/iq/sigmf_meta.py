@@ -182,7 +182,7 @@ def _stretches(captures: list[_Capture], samples: int, first: int, pitch: int, w
     if not captures or captures[0].start > 0:
         captures = [_Capture(0, captures[0].frequency if captures else None, 0, -1), *captures]
     made: list[_Stretch] = []
-    passed = 0
+    passed, at_last, before = 0, 0, None
     for at, capture in enumerate(captures):
         passed += capture.header_bytes
         stop = captures[at + 1].start if at + 1 < len(captures) else samples
@@ -190,14 +190,14 @@ def _stretches(captures: list[_Capture], samples: int, first: int, pitch: int, w
         if stop <= capture.start:
             continue
         byte = first + capture.start * pitch + passed
-        before = captures[at - 1] if at else None
-        if made and before is not None and _continues(before, capture):
+        if before is not None and _continues(before, capture):
             last = made[-1]
-            if capture.header_bytes:
+            if passed != at_last:
                 last.segments.append([capture.start - last.start, byte])
             made[-1] = replace(last, stop=stop)
         else:
             made.append(_Stretch(capture.start, stop, capture.frequency, [[0, byte]]))
+        before, at_last = capture, passed
     if not made:
         raise InputError(f"{where}: no capture starts within the {samples} samples", "correct core:sample_start")
     return made

@@ -84,6 +84,14 @@ def test_captures_at_other_frequencies_are_recordings_of_their_own(tmp_path: Pat
     np.testing.assert_array_equal(np.concatenate([whole(first), whole(second)]), iq)
     assert first.annotations == (Annotation(25, 5, "a"),)
     assert second.annotations == (Annotation(0, 5, "a"),)
+    captures = [
+        {"core:sample_start": 0, "core:frequency": 1e9},
+        {"core:sample_start": 20, "core:frequency": 2e9, "core:header_bytes": 2},  # holds no sample
+        {"core:sample_start": 20, "core:frequency": 1e9},
+    ]
+    data = encode(iq[:20], "ci8") + b"HH" + encode(iq[20:], "ci8")
+    (made,) = recordings(sigmf(tmp_path, "empty", data, meta("ci8", captures=captures)), AUTO)
+    np.testing.assert_array_equal(whole(made), iq)
     captures = [{"core:sample_start": 0, "core:global_index": 0}, {"core:sample_start": 20, "core:global_index": 900}]
     path = sigmf(tmp_path, "gap", encode(iq, "ci8"), meta("ci8", captures=captures))
     assert [made.samples for made in recordings(path, AUTO)] == [20, 40]
