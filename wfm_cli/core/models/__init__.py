@@ -17,6 +17,7 @@ _BUILDERS = {
     "lwm_spectro_moe": "wfm_cli.core.models.lwm_spectro_moe:build",
     "latentwave": "wfm_cli.core.models.latentwave:build",
     "wavesfm": "wfm_cli.core.models.wavesfm:build",
+    "jepa_msac": "wfm_cli.core.models.jepa_msac:build",
 }
 
 

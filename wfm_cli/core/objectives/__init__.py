@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from wfm_cli.core.models.base import Encoder
+from wfm_cli.core.objectives import jepa_msac
 from wfm_cli.core.objectives.base import LossParts as LossParts
 from wfm_cli.core.objectives.base import Objective as Objective
 from wfm_cli.core.objectives.base import StepKey as StepKey
@@ -13,6 +14,7 @@ from wfm_cli.core.objectives.masked_modelling import MaskedModelling
 from wfm_cli.core.objectives.reconstruction import Reconstruction
 from wfm_cli.core.objectives.spectro import Spectro
 from wfm_cli.core.recipe.masks import MaskBlock
+from wfm_cli.core.recipe.msac import JepaMSACBlock, ModalityMask
 from wfm_cli.core.recipe.objectives import JepaBlock, JepaSigregBlock, MaskedModellingBlock, SpectroBlock
 
 if TYPE_CHECKING:
@@ -31,6 +33,8 @@ def build_objective(recipe: PretrainRecipe, encoder: Encoder) -> Objective:
         return MaskedModelling(block, masks, encoder)
     if isinstance(block, SpectroBlock):
         return Spectro(block, masks, encoder)
+    if isinstance(block, JepaMSACBlock):
+        return jepa_msac.build(block, ModalityMask() if masks == MaskBlock() else masks, encoder)
     if masks == MaskBlock():  # the default means the published masks of LWM, which go with its own objective alone
         masks = MaskBlock(kind="random")
     if isinstance(block, JepaBlock):

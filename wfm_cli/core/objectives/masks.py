@@ -27,6 +27,7 @@ from wfm_cli.core.recipe.masks import (
     TemporalMask,
     scheduled,
 )
+from wfm_cli.core.recipe.msac import ModalityMask
 from wfm_cli.errors import InputError, RecipeError
 
 PUBLISHED_RATIO = {"v1.0": 0.15, "v1.1": 0.4, "spectro": 0.7}
@@ -111,6 +112,11 @@ def build_sampler(block: AnyMask, axes: tuple[str, ...], coords: Tensor) -> Samp
         InputError: the grid lacks the axis that a geometry cuts, is too small, or has holes.
         RecipeError: the masks are for masked modelling alone.
     """
+    if isinstance(block, ModalityMask):
+        raise RecipeError(
+            "masks.kind 'modality': hides frames of windows, which objective jepa_msac alone has",
+            "choose another geometry, or objective.kind=jepa_msac",
+        )
     grid = cell_grid(axes, coords)
     if not isinstance(block, CurriculumMask):
         return Sampler(grid, [_part(Component.model_construct(mask=block), grid, block.kind)])

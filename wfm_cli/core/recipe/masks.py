@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from wfm_cli.core.recipe.base import Strict
+from wfm_cli.core.recipe.msac import ModalityMask
 
 DEFAULT_RATIO = 0.6
 """Share of the grid that is the target when a recipe names none, the same for every geometry so that geometries are
@@ -228,7 +229,7 @@ def _default_kind(value: Any) -> Any:
 
 
 AnyMask = Annotated[
-    MaskBlock | RegionMask | FrequencyMask | TimeMask | TemporalMask | AntennaMask | CurriculumMask,
+    MaskBlock | RegionMask | FrequencyMask | TimeMask | TemporalMask | AntennaMask | CurriculumMask | ModalityMask,
     Field(discriminator="kind"),
     BeforeValidator(_default_kind),
 ]

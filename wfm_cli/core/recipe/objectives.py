@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from wfm_cli.core.recipe.base import Strict
+from wfm_cli.core.recipe.msac import JepaMSACBlock
 
 
 class MaskedModellingBlock(Strict):
@@ -179,7 +180,7 @@ def _default_kind(value: Any) -> Any:
 
 
 AnyObjective = Annotated[
-    MaskedModellingBlock | JepaBlock | JepaSigregBlock | ReconstructionBlock | SpectroBlock,
+    MaskedModellingBlock | JepaBlock | JepaSigregBlock | ReconstructionBlock | SpectroBlock | JepaMSACBlock,
     Field(discriminator="kind"),
     BeforeValidator(_default_kind),
 ]

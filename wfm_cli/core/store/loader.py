@@ -56,6 +56,7 @@ class BatchLoader:
         shuffle: False visits `indices` in their own order in every epoch.
         in_memory: hold the rows in memory; None does when they fit into a quarter of the free memory.
         prefetch: batches that a background thread prepares ahead; 0 reads in the caller's thread.
+        rows: reader in place of the array's own, which sees to memory itself (windows of frames).
 
     Raises:
         InputError: there are fewer samples than one batch needs, or a batch has fewer samples than there are ranks.
@@ -74,6 +75,7 @@ class BatchLoader:
         shuffle: bool = True,
         in_memory: bool | None = None,
         prefetch: int = 2,
+        rows: RowReader | None = None,
     ) -> None:
         self.indices = np.asarray(indices, np.int64)
         self.batch_size, self.seed, self.rank, self.world = batch_size, seed, rank, world
@@ -89,7 +91,7 @@ class BatchLoader:
         reader = store.rows(array)
         stored = reader.inner if isinstance(reader, ScaledRows) else reader
         self._block, self._pool = (stored.block, stored.pool) if isinstance(stored, ZarrRows) else (0, 0)
-        self._reader = _into_memory(reader, self.indices, in_memory)
+        self._reader = reader if rows else _into_memory(reader, self.indices, in_memory)
         self._by_position = self._reader is not reader
         self._order: tuple[int, NDArray[np.int64]] | None = None
 

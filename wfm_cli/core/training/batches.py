@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from wfm_cli.core.models.bundle import Bundle, Samples, move
 
 
 class BatchLike(Protocol):
@@ -54,27 +56,33 @@ class Held:
 
 @dataclass(frozen=True)
 class Fed:
-    """One batch on the device. `data` is (B, ...) float32, with a last axis [re, im] for complex samples."""
+    """One batch on the device. `data` is (B, ...) float32, with a last axis [re, im] for complex samples; of windows a
+    bundle of the sensors' tensors in their own types."""
 
     step: int
     epoch: int
-    data: Tensor
+    data: Samples
     ids: Tensor
 
 
-def as_real(rows: NDArray[Any]) -> Tensor:
-    """Rows as a float32 tensor, complex64 viewed as [re, im]; shares the memory of `rows` where their type allows."""
+def as_real(rows: NDArray[Any]) -> Samples:
+    """Rows as a float32 tensor, complex64 viewed as [re, im]; shares the memory of `rows` where their type allows.
+
+    Structured rows become a bundle of their fields.
+    """
+    if rows.dtype.names:
+        return Bundle({name: torch.from_numpy(rows[name]) for name in rows.dtype.names})
     tensor = torch.from_numpy(rows if rows.flags.writeable else rows.copy())
     if tensor.is_complex():
         tensor = torch.view_as_real(tensor)
     return tensor.float()
 
 
-def to_device(tensor: Tensor, device: torch.device) -> Tensor:
-    """`tensor` on `device`; on CUDA the copy runs beside the computation."""
+def to_device(batch: Samples, device: torch.device) -> Samples:
+    """A batch on `device`; on CUDA the copy runs beside the computation."""
     if device.type == "cpu":
-        return tensor
-    return tensor.pin_memory().to(device, non_blocking=True)
+        return batch
+    return move(batch, lambda tensor: tensor.contiguous().pin_memory().to(device, non_blocking=True))
 
 
 def spread(ids: NDArray[np.int64], count: int) -> NDArray[np.int64]:
@@ -88,8 +96,8 @@ def feed(batches: Batches, start: int, stop: int, device: torch.device) -> Gener
     """Batches of the steps [start, stop) on the device, on CUDA with the next one already under way."""
 
     def place(batch: BatchLike) -> Fed:
-        ids = torch.from_numpy(np.ascontiguousarray(batch.ids))
-        return Fed(batch.step, batch.epoch, to_device(as_real(batch.data), device), to_device(ids, device))
+        ids = cast(Tensor, to_device(torch.from_numpy(np.ascontiguousarray(batch.ids)), device))
+        return Fed(batch.step, batch.epoch, to_device(as_real(batch.data), device), ids)
 
     source = batches.iterate(start, stop)
     if device.type == "cpu":

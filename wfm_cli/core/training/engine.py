@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from pydantic import BaseModel
 
-from wfm_cli.core.models import build_encoder, with_statistics
+from wfm_cli.core.models import build_encoder
 from wfm_cli.core.objectives import build_objective
 from wfm_cli.core.objectives.base import Objective
 from wfm_cli.core.recipe.loading import parse_recipe, to_dict
@@ -30,8 +28,9 @@ from wfm_cli.core.training.journal import Journal
 from wfm_cli.core.training.loop import Trainer
 from wfm_cli.core.training.precision import arithmetic, choose_threads
 from wfm_cli.core.training.resume import open_for_resume
+from wfm_cli.core.training.samples import default_split, samples_of
 from wfm_cli.core.training.schedule import total_steps
-from wfm_cli.core.training.selection import give_labels, select, whole_numbers
+from wfm_cli.core.training.selection import give_labels
 from wfm_cli.core.training.status import Status
 from wfm_cli.core.training.tracking import Trackers
 from wfm_cli.errors import RecipeError, Requeue, WfmError
@@ -109,18 +108,16 @@ def _build(recipe: PretrainRecipe, world: World) -> Parts:
             "choose a multiple of the number of devices",
         )
     store = open_store(Path(data.store))
-    spec = store.spec(data.array)
-    indices = select(store, data, store.indices("train", data.split))[: data.samples]
+    samples = samples_of(store, recipe)
+    indices = samples.train
     if len(indices) < train.batch_size:
         raise RecipeError(
             f"train.batch_size: {train.batch_size} is more than the {len(indices)} training samples of {data.store}",
             f"set train.batch_size={max(world.size, len(indices) // world.size * world.size)} or smaller",
         )
-    shape = (*spec.shape, 2) if spec.dtype.startswith("complex") else spec.shape
     torch.manual_seed(recipe.seed)
-    model = with_statistics(recipe.model, store.attrs.get("statistics", {}).get(data.array))
-    encoder = build_encoder(model, shape, tuple(spec.dims))
-    load_experts(encoder, model)
+    encoder = build_encoder(samples.model, samples.shape, tuple(store.spec(data.array).dims))
+    load_experts(encoder, samples.model)
     objective = build_objective(recipe, encoder)
     give_labels(objective, store)
     loader = BatchLoader(
@@ -132,19 +129,13 @@ def _build(recipe: PretrainRecipe, world: World) -> Parts:
         rank=world.rank,
         world=world.size,
         in_memory=data.in_memory,
+        rows=samples.rows() if samples.windows else None,
     )
-    judged = select(store, data, store.indices("val", data.split))
-    ids = spread(judged, train.eval_samples)
-    held = Held(store.rows(data.array), ids, _labels(store, train.monitor_label, ids)) if len(ids) else None
-    counts = {"train": len(indices), "val": len(judged)}
+    ids = spread(samples.val, train.eval_samples)
+    labels = samples.labels(train.monitor_label, ids) if train.monitor_label else None
+    held = Held(samples.rows(), ids, labels) if len(ids) else None
+    counts = {"train": len(indices), "val": len(samples.val)}
     return Parts(store, objective, loader, held, total_steps(train, loader.steps_per_epoch), counts)
-
-
-def _labels(store: Store, name: str | None, ids: NDArray[np.int64]) -> torch.Tensor | None:
-    """Labels of the validation samples for the nearest-neighbour monitor."""
-    if name is None:
-        return None
-    return whole_numbers(store, name, "train.monitor_label")[torch.from_numpy(ids)]
 
 
 def _open(recipe: PretrainRecipe, out: Path, resume: bool, parts: Parts, world: World) -> Run:
@@ -179,7 +170,7 @@ def _attributes(recipe: PretrainRecipe, parts: Parts, world: World) -> dict[str,
         "store": {
             "path": str(store.path),
             "digest": store.digest,
-            "split": recipe.data.split or store.default_split,
+            "split": recipe.data.split or default_split(store, recipe.data.array),
             "reading": parts.loader.how,
             "samples": parts.counts,
         },

@@ -28,15 +28,15 @@ class Unit(nn.Module):
         super().__init__()
         self.objective = objective
 
-    def forward(self, batch: Tensor, ids: Tensor, key: StepKey) -> LossParts:
+    def forward(self, batch: Any, ids: Tensor, key: StepKey) -> LossParts:
         """Loss sums and counts of a batch."""
         return cast(LossParts, self.objective(batch, ids, key))
 
-    def evaluate(self, batch: Tensor, ids: Tensor, key: StepKey) -> dict[str, Tensor]:
+    def evaluate(self, batch: Any, ids: Tensor, key: StepKey) -> dict[str, Tensor]:
         """Values per sample, (B,) each."""
         return self.objective.evaluate(batch, ids, key)
 
-    def embed(self, batch: Tensor) -> Tensor:
+    def embed(self, batch: Any) -> Tensor:
         """Pooled embeddings (B, D)."""
         return self.objective.embed(batch)
 

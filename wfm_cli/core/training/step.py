@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from wfm_cli.core.models.bundle import split
 from wfm_cli.core.objectives.base import LossParts, StepKey
 from wfm_cli.core.recipe.pretrain import TrainBlock
 from wfm_cli.core.training.batches import Fed
@@ -93,8 +94,8 @@ class Stepper:
 
     def _accumulate(self, batch: Fed, key: StepKey) -> tuple[Tensor, list[str]]:
         """Gradients of the loss sum; returns float64 [total, count, (sum, count) of every log] and the logs' names."""
-        size = self.train.micro_batch or len(batch.data)
-        chunks = list(zip(torch.split(batch.data, size), torch.split(batch.ids, size), strict=True))
+        size = self.train.micro_batch or len(batch.ids)
+        chunks = list(zip(split(batch.data, size), torch.split(batch.ids, size), strict=True))
         sums: Tensor | None = None
         names: list[str] = []
         for index, (data, ids) in enumerate(chunks):

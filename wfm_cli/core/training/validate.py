@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from wfm_cli.core.models.bundle import rows
 from wfm_cli.core.objectives.base import StepKey
 from wfm_cli.core.training.batches import Held, as_real, to_device
 from wfm_cli.core.training.dist import World
@@ -76,12 +78,12 @@ def validate(model: Parallel, held: Held, seed: int, world: World, precision: st
         part = places[start : start + batch_size]
         chosen = held.ids[part % count]
         data = to_device(as_real(held.rows.take(chosen)), world.device)
-        ids = to_device(torch.from_numpy(chosen), world.device)
+        ids = cast(Tensor, to_device(torch.from_numpy(chosen), world.device))
         with autocast(precision, world.device):
             found = model.unit.evaluate(data, ids, key)
             embeddings.append(model.unit.embed(data).float())
             own = int((part < count).sum())
-            parts = model.unit(data[: max(own, 1)], ids[: max(own, 1)], key)
+            parts = model.unit(rows(data, slice(max(own, 1))), ids[: max(own, 1)], key)
         if own:
             sums += torch.stack([parts.total.double().reshape(()), parts.count.double().reshape(())])
         for name, value in found.items():
