@@ -84,6 +84,11 @@ def _sliding(data: Bytes, size: int) -> Bytes:
     return np.ndarray((len(data) - size + 1, size), np.uint8, data.data, 0, (1, 1))
 
 
+def _numbers(windows: Windows) -> NDArray[np.float32]:
+    """The parts of complex numbers along a last axis, as a view."""
+    return windows.view(np.float32).reshape(*windows.shape, 2)
+
+
 def fitting(size: int, kind: SampleType, channels: int = 1) -> tuple[int, int]:
     """Whole time steps in so many bytes, and the bytes left over."""
     return divmod(size, kind.sample_bytes * channels)
@@ -140,17 +145,33 @@ class Cutter:
             or int(examples.max()) >= whole.examples
         ):
             raise ValueError(f"{whole.name}: windows reach beyond {whole.examples} x {whole.samples} samples")
-        out = np.empty((len(starts), whole.channels, length), np.complex64)
+        data = data.view()
+        data.flags.writeable = False
         step = max(1, _BLOCK // (whole.channels * length))
-        for low in range(0, len(starts), step):
-            block = slice(low, low + step)
+        blocks = [slice(low, low + step) for low in range(0, len(starts), step)]
+        if self._as_stored and blocks:
+            raw = self._raw(data, examples, starts, length, 0)
+            # Evenly spaced windows are a view of the file, which nobody may keep; gathered ones are our own already.
+            own = raw if raw.flags.writeable else raw.copy()
+            out: Windows = own.view(np.complex64)[:, None]
+            for block in blocks:
+                self._refuse_unfinite(_numbers(out[block]), examples[block], starts[block])
+            return out
+        out = np.empty((len(starts), whole.channels, length), np.complex64)
+        for block in blocks:
             self._convert(data, examples[block], starts[block], length, out[block])
         return out
+
+    @property
+    def _as_stored(self) -> bool:
+        """Whether the bytes of a window are the result: single precision of one channel, I before Q."""
+        native = self.kind.dtype == np.dtype(np.float32) and self.kind.complex
+        return native and self.recording.channels == 1 and not self.plane_bytes and not self.flip
 
     def _convert(
         self, data: Bytes, examples: NDArray[np.int64], starts: NDArray[np.int64], length: int, out: Windows
     ) -> None:
-        numbers = out.view(np.float32).reshape(*out.shape, 2)
+        numbers = _numbers(out)
         targets = numbers[..., ::-1] if self.flip else numbers
         if not self.kind.complex:
             numbers[..., 1] = 0

@@ -99,6 +99,19 @@ def test_windows_equal_slices(tmp_path: Path, data: st.DataObject) -> None:
     np.testing.assert_array_equal(made, slices(iq, starts, length))
 
 
+@pytest.mark.parametrize("starts", [[0, 10, 20], [20, 0, 3], [5]])
+@pytest.mark.parametrize("datatype", ["cf32_le", "ci16_le"])
+def test_windows_are_their_owners(tmp_path: Path, datatype: str, starts: list[int]) -> None:
+    iq = steps(30, datatype=datatype)
+    path = tmp_path / "x.bin"
+    path.write_bytes(encode(iq, datatype))
+    made = read(flat(path, datatype, 30), starts, 10)
+    assert made.flags.writeable
+    assert made.flags.c_contiguous
+    path.write_bytes(bytes(path.stat().st_size))
+    np.testing.assert_array_equal(made, slices(iq, starts, 10))
+
+
 def test_many_windows_are_read_block_by_block(tmp_path: Path) -> None:
     iq = steps(70_000, 1, datatype="ci16_le")
     path = tmp_path / "x.bin"
