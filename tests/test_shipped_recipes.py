@@ -117,9 +117,11 @@ def test_prepare(name: str, canyon: Path, tmp_path: Path, monkeypatch: pytest.Mo
 @pytest.mark.parametrize("name", recipes("pretrain"))
 def test_pretrain(name: str, canyon: Path, spectrograms: tuple[Path, Path], tmp_path: Path) -> None:
     out = tmp_path / "run.zarr"
-    pictures = load_recipe(name, PretrainRecipe).data.array == "spectrogram"
+    recipe = load_recipe(name, PretrainRecipe)
+    pictures = recipe.data.array == "spectrogram"
     store = spectrograms[0] if pictures else canyon
-    overrides = [f"data.store={store}", "model.layers=1", *TRAIN, *(["model.patch=4"] if pictures else [])]
+    sizes = "model.expert" if recipe.model.kind == "lwm_spectro_moe" else "model"
+    overrides = [f"data.store={store}", f"{sizes}.layers=1", *TRAIN, *([f"{sizes}.patch=4"] if pictures else [])]
     summary = wfm.pretrain(name, out, overrides=overrides)
     assert summary is not None
     run = Run.open(out)

@@ -119,7 +119,7 @@ def make_store(
     return open_store(path)
 
 
-STANDARDS = ("wifi", "lte", "5g")
+STANDARDS = ("wifi", "lte", "nr")
 MODULATIONS = ("bpsk", "qpsk", "16qam", "64qam", "256qam")
 MOBILITIES = ("pedestrian", "vehicular")
 SNRS_DB = (-5, 0, 5, 10, 15, 20, 25)
@@ -143,7 +143,7 @@ class FakeSpectrogramBuilder:
     """Every row is a pure function of (seed, row); two rows make a recording.
 
     The standard decides which frequencies are occupied and when (WiFi in bursts, LTE in half of the frames of its edge,
-    5G throughout but off centre), the modulation how much the level of occupied bins varies, the mobility how fast it
+    NR throughout but off centre), the modulation how much the level of occupied bins varies, the mobility how fast it
     fades in time, and the SNR its mean over a noise floor of -90 dB.
     """
 

@@ -111,7 +111,7 @@ def test_router_experts_and_weights_equal_the_published_forward(tmp_path: Path, 
     assert run.load_weights()["classifier.head.1.fc.weight"].shape == (14, 128)
     made = load_encoder(tmp_path / "moe.zarr")
     assert isinstance(made, LWMSpectroMoE)
-    assert (made.names, made.top, made.sample_shape) == (("lte", "wifi", "5g"), 2, (1, 32, 32))
+    assert (made.names, made.top, made.sample_shape) == (("lte", "wifi", "nr"), 2, (1, 32, 32))
     batch = torch.randn(4, 1, 32, 32, generator=torch.Generator().manual_seed(1)) * 6 - 70
     flat = batch.flatten(1)
     scaled = ((flat - flat.mean(1, keepdim=True)) / flat.std(1, correction=0, keepdim=True)).view_as(batch)

@@ -247,7 +247,7 @@ def test_references_are_exact_where_they_should_be() -> None:
 def labelled(**routing: object) -> Spectro:
     fields = {"label": "labels/standard", "warmup": 0.5, **routing}
     target = objective((1, 16, 16), model=MIXTURE, objective={"routing": fields})
-    target.take_labels(torch.tensor([0, 1, 2, 1, -1, 0]), ("WiFi", "LTE", "5G"))
+    target.take_labels(torch.tensor([0, 1, 2, 1, -1, 0]), ("WiFi", "LTE", "NR"))
     return target
 
 
@@ -255,16 +255,16 @@ def test_labels_route_while_the_router_warms_up() -> None:
     target = labelled().train()
     batch, ids = spectrograms(4, (1, 16, 16)), torch.tensor([3, 0, 2, 5])
     warm = target(batch, ids, StepKey(3, 7, 0, 0.0))
-    assert [float(warm.logs[f"expert_{name}"][0]) for name in ("wifi", "lte", "5g")] == [2.0, 1.0, 1.0]
+    assert [float(warm.logs[f"expert_{name}"][0]) for name in ("wifi", "lte", "nr")] == [2.0, 1.0, 1.0]
     later = target(batch, ids, StepKey(3, 7, 0, 0.6))
     routing = target.encoder.route(target.encoder.tokenize(batch))  # type: ignore[union-attr, operator]
-    assert [float(later.logs[f"expert_{n}"][0]) for n in ("wifi", "lte", "5g")] == routing.shares.sum(0).tolist()
+    assert [float(later.logs[f"expert_{n}"][0]) for n in ("wifi", "lte", "nr")] == routing.shares.sum(0).tolist()
     errors = torch.nn.functional.cross_entropy(routing.logits, torch.tensor([1, 0, 2, 0]), reduction="sum")
     uneven = (routing.logits.softmax(1).mean(0) - 1 / 3).square().mean()
     others = later.logs["loss_masked"][0] + 0.1 * later.logs["loss_contrastive"][0]
     torch.testing.assert_close(later.total, others + 0.05 * errors + 0.05 * uneven * 4)
     torch.testing.assert_close(later.logs["router_loss"][0], errors.detach())
-    split = sum(float(later.logs[f"loss_masked_{name}"][0]) for name in ("wifi", "lte", "5g"))
+    split = sum(float(later.logs[f"loss_masked_{name}"][0]) for name in ("wifi", "lte", "nr"))
     assert split == pytest.approx(float(later.logs["loss_masked"][0]), rel=1e-5)
 
 
@@ -286,7 +286,7 @@ def test_samples_without_a_label_do_not_teach_the_router() -> None:
 
 def test_label_classes_must_name_the_experts() -> None:
     target = objective((1, 16, 16), model=MIXTURE, objective={"routing": {"label": "labels/standard"}})
-    with pytest.raises(RecipeError, match=r"no class lte, 5g"):
+    with pytest.raises(RecipeError, match=r"no class lte, nr"):
         target.take_labels(torch.tensor([0]), ("WiFi", "Bluetooth"))
 
 
@@ -294,7 +294,7 @@ def test_telemetry_of_a_mixture() -> None:
     target = labelled().eval()
     values = target.evaluate(spectrograms(4, (1, 16, 16)), torch.tensor([3, 0, 2, 5]), KEY)
     found = target.telemetry({name: value.double().numpy() for name, value in values.items()})
-    shares = [found[f"expert_{name}"] for name in ("wifi", "lte", "5g")]
+    shares = [found[f"expert_{name}"] for name in ("wifi", "lte", "nr")]
     assert sum(shares) == pytest.approx(1.0)
     assert 0 <= found["expert_entropy"] <= 1
     assert {"retrieval", "retrieval_chance", "router_accuracy", "router_entropy"} <= set(found)

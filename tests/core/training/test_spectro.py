@@ -111,7 +111,7 @@ def test_impossible_selections_are_named(store: Path, tmp_path: Path, where: dic
 
 
 def test_several_values_and_numbers_select(store: Path, tmp_path: Path) -> None:
-    made = recipe(store, where={"meta/snr_db": (20, 25), "labels/standard": ("lte", "5g")})
+    made = recipe(store, where={"meta/snr_db": (20, 25), "labels/standard": ("lte", "nr")})
     pretrain(made, tmp_path / "run", progress=False)
     held = wfm.open_store(store)
     keep = (held.read("meta/snr_db") >= 20) & (held.read("labels/standard") > 0)
@@ -129,7 +129,7 @@ def test_a_corpus_scale_comes_from_the_store_and_stays_in_the_run(store: Path, t
 
 def test_experts_start_from_runs_and_the_mixture_stands_alone(store: Path, tmp_path: Path) -> None:
     pretrain(recipe(store), tmp_path / "wifi.zarr", progress=False)
-    model = {**MIXTURE, "experts": {"wifi": str(tmp_path / "wifi.zarr"), "lte": None, "5g": None}, "freeze": True}
+    model = {**MIXTURE, "experts": {"wifi": str(tmp_path / "wifi.zarr"), "lte": None, "nr": None}, "freeze": True}
     made = recipe(
         store, model, objective={"routing": ROUTING, "contrastive": None}, train={"monitor_label": "labels/standard"}
     )
@@ -144,7 +144,7 @@ def test_experts_start_from_runs_and_the_mixture_stands_alone(store: Path, tmp_p
     assert summary is not None
     assert {"expert_wifi", "expert_entropy", "router_accuracy"} <= set(summary["means"])
     curves = Run.open(tmp_path / "moe.zarr").curves.read()
-    assert {"val_expert_wifi", "val_router_accuracy", "router_loss", "loss_masked_lte", "expert_5g"} <= set(curves)
+    assert {"val_expert_wifi", "val_router_accuracy", "router_loss", "loss_masked_lte", "expert_nr"} <= set(curves)
     (tmp_path / "wifi.zarr").rename(tmp_path / "gone.zarr")
     features = wfm.embed(f"{tmp_path / 'moe.zarr'}@mean_std", store, indices=range(5), array="spectrogram")
     assert features.shape == (5, 32)
@@ -161,8 +161,8 @@ def test_experts_of_other_sizes_are_refused(store: Path, tmp_path: Path) -> None
 
 def test_a_dead_expert_raises_the_alarm() -> None:
     embeddings = torch.randn(64, 16)
-    shares = {"val_expert_wifi": 0.6, "val_expert_lte": 0.4, "val_expert_5g": 0.0, "val_expert_entropy": 0.6}
+    shares = {"val_expert_wifi": 0.6, "val_expert_lte": 0.4, "val_expert_nr": 0.0, "val_expert_entropy": 0.6}
     alarm = examine(embeddings, None, shares).alarm
     assert alarm is not None
-    assert "expert 5g (0.0 %)" in alarm
-    assert examine(embeddings, None, {**shares, "val_expert_5g": 0.1}).alarm is None
+    assert "expert nr (0.0 %)" in alarm
+    assert examine(embeddings, None, {**shares, "val_expert_nr": 0.1}).alarm is None

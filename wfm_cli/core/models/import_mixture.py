@@ -104,6 +104,7 @@ def _entries(loaded: Mapping[str, Any], file: Path) -> list[tuple[str, Mapping[s
     if not isinstance(entries, Sequence) or len(entries) < 2 or not all(isinstance(e, Mapping) for e in entries):
         raise InputError(f"{file}: 'experts' is no list of two or more experts", _HINT)
     standards = [str(entry.get("comm", entry.get("name", ""))).lower() for entry in entries]
+    standards = ["nr" if name == "5g" else name for name in standards]  # as the labels of our stores have it
     alone = len(set(standards)) == len(standards)
     names = standards if alone else [str(entry.get("name", "")).replace(".", "_") for entry in entries]
     if len(set(names)) < len(names) or not all(names):

@@ -100,7 +100,7 @@ class LWMSpectroMoEModel(Strict):
     """LWM-Spectro's mixture: one encoder per standard, of which a router picks one or two for every sample."""
 
     kind: Literal["lwm_spectro_moe"] = "lwm_spectro_moe"
-    experts: dict[str, str | None] = Field({"wifi": None, "lte": None, "5g": None}, min_length=2)
+    experts: dict[str, str | None] = Field({"wifi": None, "lte": None, "nr": None}, min_length=2)
     """Name of every expert, with the run whose encoder it starts from, or null for fresh weights. The names are those
     of the classes of the objective's label."""
     expert: LWMSpectroModel = LWMSpectroModel()
