@@ -1,4 +1,4 @@
-"""Windows out of HDF5 files, and the checks that make a dataset safe to read.
+"""Windows out of HDF5 files.
 
 Layout keys of an HDF5 recording:
 
@@ -14,7 +14,6 @@ A dataset that lies in one piece and unfiltered is handed to the mapped reader i
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
@@ -27,6 +26,7 @@ from wfm_cli.core.store.schema import JSON
 from wfm_cli.errors import InputError
 from wfm_datasets.deepmimo.files import damaged
 from wfm_datasets.iq.flat import refuse_changed, stamp
+from wfm_datasets.iq.hdf5_files import dataset, guarded, parts, shared
 from wfm_datasets.iq.recording import Recording, WindowReader, Windows
 
 Index = NDArray[np.int64]
@@ -37,8 +37,8 @@ Reach = Callable[[Index, Index, int], NDArray[Any]]
 LOCATORS: dict[str, str] = {
     "array": "wfm_datasets.iq.hdf5:locate_array",
     "torchsig-packed": "wfm_datasets.iq.torchsig:locate_packed",
-    "torchsig": "wfm_datasets.iq.torchsig:locate_indexed",
-    "torchsig-2.0": "wfm_datasets.iq.torchsig:locate_indexed",
+    "torchsig": "wfm_datasets.iq.torchsig_groups:locate_indexed",
+    "torchsig-2.0": "wfm_datasets.iq.torchsig_groups:locate_indexed",
     "radcom": "wfm_datasets.iq.formats.radcom:locate",
 }
 """How the windows of every `kind` are reached."""
@@ -47,110 +47,7 @@ _LIMIT = 1 << 23
 """Numbers that one call of HDF5 reads at most, unless one window is longer."""
 _ROW_GAP, _TIME_GAP = 64, 1 << 16
 """Windows further apart than so many examples or samples are read by calls of their own."""
-_CHUNK_BYTES = 1 << 28
-_INFLATION = 1100
-"""No filter of HDF5 packs better."""
 HALVES = ("halves",)
-SIGNATURE = b"\x89HDF\r\n\x1a\n"
-_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError, IndexError, OverflowError, MemoryError)
-
-
-@contextmanager
-def guarded(path: Path) -> Iterator[None]:
-    """Turn what h5py raises on damaged files into one error."""
-    try:
-        yield
-    except _ERRORS as error:
-        raise damaged(path, error) from None
-
-
-@contextmanager
-def opened(path: Path) -> Iterator[h5py.File]:
-    """The file, for reading.
-
-    Raises:
-        InputError: it is damaged, or no HDF5 at all.
-    """
-    with guarded(path), h5py.File(path, "r") as file:
-        yield file
-
-
-def is_hdf5(head: bytes) -> bool:
-    """Whether a file begins as HDF5 does, possibly after MATLAB's 512 bytes."""
-    return head.startswith(SIGNATURE) or head[512:520] == SIGNATURE
-
-
-def root(path: Path) -> tuple[frozenset[str], dict[str, Any]]:
-    """Names and attributes at the top of a file; nothing of a file that cannot be opened."""
-    try:
-        with h5py.File(path, "r") as file:
-            return frozenset(file), dict(file.attrs)
-    except _ERRORS:
-        return frozenset(), {}
-
-
-def dataset(file: h5py.File, name: str) -> h5py.Dataset:
-    """A dataset of the file itself that holds what it declares.
-
-    Raises:
-        InputError: it lies in another file, declares more than it stores, or is no dataset.
-        KeyError: there is none.
-    """
-    path, made = Path(file.filename), file
-    for part in name.strip("/").split("/"):
-        if isinstance(made.get(part, getlink=True), h5py.ExternalLink):
-            raise InputError(f"{path}: {name} is a link to another file", "name the file that holds the data")
-        made = made[part]
-        if not isinstance(made, h5py.Group | h5py.Dataset):
-            break
-    if not isinstance(made, h5py.Dataset):
-        raise InputError(f"{path}: {name} is no dataset", "get the original file")
-    _refuse_hollow(path, name, made)
-    return made
-
-
-def _refuse_hollow(path: Path, name: str, made: h5py.Dataset) -> None:
-    """Refuse a dataset whose numbers are elsewhere or nowhere, before anything is allocated for them."""
-    if made.external or made.is_virtual:
-        raise InputError(f"{path}: {name} keeps its numbers in other files", "copy them into one file (h5repack)")
-    if made.shape is None:
-        raise InputError(f"{path}: {name} is empty", "get the original file")
-    declared, stored = made.size * made.dtype.itemsize, made.id.get_storage_size()
-    most = stored * (_INFLATION if _filtered(made) else 1)
-    if not made.chunks and made.id.get_offset() is not None:
-        most = min(most, max(0, path.stat().st_size - made.id.get_offset()))
-    if declared > most:
-        raise damaged(path, f"{name} declares {declared} bytes and holds {stored}")
-    if made.chunks and np.prod(made.chunks, dtype=np.float64) * made.dtype.itemsize > _CHUNK_BYTES:
-        raise InputError(f"{path}: {name} has chunks of {made.chunks}", "repack it in smaller chunks (h5repack)")
-
-
-def _filtered(made: h5py.Dataset) -> bool:
-    return bool(made.id.get_create_plist().get_nfilters())
-
-
-def parts(dtype: np.dtype[Any]) -> tuple[str, str] | None:
-    """Names of the real and the imaginary field of a compound type, if it is one of the usual pairs."""
-    names = {name.casefold(): name for name in dtype.names or ()}
-    pairs = (("real", "imag"), ("r", "i"), ("re", "im"), ("i", "q"))
-    found = next((pair for pair in pairs if set(names) == set(pair)), None)
-    if found is None or len(dtype.names or ()) != 2:
-        return None
-    real, imag = names[found[0]], names[found[1]]
-    return (real, imag) if dtype[real] == dtype[imag] else None
-
-
-def datatype(dtype: np.dtype[Any]) -> str | None:
-    """SigMF's name of samples whose numbers (or whose fields) have this type; None if they are no numbers."""
-    pair = parts(dtype)
-    if pair:
-        dtype = dtype[pair[0]]
-    size = dtype.itemsize // 2 if dtype.kind == "c" else dtype.itemsize
-    good = (dtype.kind in "fc" and size in (4, 8)) or (dtype.kind in "iu" and size in (1, 2, 4))
-    if not good:
-        return None
-    letter = "f" if dtype.kind in "fc" else dtype.kind
-    return f"c{letter}{8 * size}" + ("" if size == 1 else "_be" if dtype.byteorder == ">" else "_le")
 
 
 def stored(made: h5py.Dataset, axes: Sequence[str]) -> dict[str, Any]:
@@ -165,7 +62,8 @@ def stored(made: h5py.Dataset, axes: Sequence[str]) -> dict[str, Any]:
     whole = pair is None or (made.dtype.itemsize == 2 * made.dtype[pair[0]].itemsize and made.dtype.names == pair)
     complex_ = made.dtype.kind == "c" or pair is not None
     inner = tuple(axis for axis in axes if axis != "one" and (axis not in ("example", "channel") or shape[axis] > 1))
-    mappable = not made.chunks and offset is not None and not _filtered(made) and whole
+    half = (made.dtype[pair[0]] if pair else made.dtype).str[1:] == "f2"
+    mappable = not made.chunks and offset is not None and whole and not half
     if mappable and inner in (("time",), ("example", "time")) and complex_:
         return {"backend": "flat", "layout": layout | {"offset": offset}}
     if mappable and inner in (("time", "part"), ("example", "time", "part")):
@@ -186,7 +84,7 @@ def open_windows(recording: Recording) -> WindowReader:
     refuse_changed(recording)
     module, _, name = LOCATORS[str(recording.layout["kind"])].partition(":")
     with guarded(recording.path):
-        file = h5py.File(recording.path, "r")
+        file = shared(recording.path)
         reach = cast("Locator", getattr(import_module(module), name))(file, recording)
 
     def read(examples: Index, starts: Index, length: int) -> Windows:
@@ -244,7 +142,7 @@ def read_array(made: h5py.Dataset, axes: Sequence[str], examples: Index, starts:
     return out
 
 
-def read_each(find: Callable[[int], h5py.Dataset], axes: tuple[str, ...], recording: Recording) -> Reach:
+def read_each(find: Callable[[int], h5py.Dataset | NDArray[Any]], axes: tuple[str, ...], recording: Recording) -> Reach:
     """Windows where every example is a dataset of its own, with these axes; `HALVES`: all I, then all Q."""
 
     def reach(examples: Index, starts: Index, length: int) -> NDArray[Any]:

@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 
 from wfm_cli.errors import InputError
 from wfm_datasets.deepmimo.files import damaged
-from wfm_datasets.iq.hdf5 import Index, Reach, dataset, read_array, read_each
+from wfm_datasets.iq.hdf5 import Index, Reach, read_array
+from wfm_datasets.iq.hdf5_files import dataset
 from wfm_datasets.iq.recording import Recording
 
 Meta = Mapping[str, Any]
@@ -96,7 +97,7 @@ def packed(path: Path, file: h5py.File) -> Packed:
     wanted = schema["datasets"]
     paths = {name: str(wanted[name]["path"]) for name in wanted}
     columns = wanted["records"]["fields"]
-    table = dataset(file, paths["records"])[()]
+    table = dataset(file, paths["records"], table=True)[()]
     records = np.empty(len(table), [(name, np.int64) for name in _RECORD])
     for name in _RECORD:
         records[name] = table[columns[name]].astype(np.int64)  # the sentinel 2^64 - 1 becomes -1
@@ -104,8 +105,8 @@ def packed(path: Path, file: h5py.File) -> Packed:
     streams = tuple(dataset(file, f"{paths['data']}/{number}") for number in range(len(group)))
     made = Packed(
         records,
-        dataset(file, paths["shapes"])[()],
-        dataset(file, paths["index"])[()].astype(np.int64),
+        dataset(file, paths["shapes"], table=True)[()],
+        dataset(file, paths["index"], table=True)[()].astype(np.int64),
         streams,
         paths,
         int(np.array(schema["sentinels"]["no_parent"], np.uint64).astype(np.int64)),
@@ -150,9 +151,9 @@ def _check_packed(path: Path, made: Packed) -> None:
 def packed_signals(path: Path, file: h5py.File) -> Iterator[Signal]:
     """Every top-level signal of a packed file, in order."""
     made = packed(path, file)
-    metadata, parents = (Lines(dataset(file, made.paths[name])) for name in ("metadata", "parent_metadata"))
-    above = dataset(file, made.paths["parent_records"])[()]["parent_id"].astype(np.int64)
-    links = dataset(file, made.paths["components"])[()].astype(np.int64)
+    metadata, parents = (Lines(dataset(file, made.paths[name], table=True)) for name in ("metadata", "parent_metadata"))
+    above = dataset(file, made.paths["parent_records"], table=True)[()]["parent_id"].astype(np.int64)
+    links = dataset(file, made.paths["components"], table=True)[()].astype(np.int64)
     if len(metadata) != len(made.records) or len(parents) != len(above):
         raise damaged(path, "records and metadata are not equally many")
 
@@ -190,58 +191,16 @@ def homogeneous_signals(path: Path, file: h5py.File) -> Iterator[Signal]:
         )
     if not bool(file.attrs.get("complete", False)):
         raise InputError(f"{path}: was not finished by its writer (complete is False)", "write the data set again")
-    data, metadata = dataset(file, "data"), Lines(dataset(file, "metadata"))
-    ends, below = dataset(file, "component_offsets")[()].astype(np.int64), Lines(dataset(file, "component_metadata"))
+    data, metadata = dataset(file, "data"), Lines(dataset(file, "metadata", table=True))
+    ends, below = (
+        dataset(file, "component_offsets", table=True)[()].astype(np.int64),
+        Lines(dataset(file, "component_metadata", table=True)),
+    )
     if len(metadata) != len(data) or len(ends) != len(data) + 1 or np.any(np.diff(ends) < 0) or ends[-1] > len(below):
         raise damaged(path, "signals, metadata and components are not equally many")
     for number in range(len(data)):
         children = tuple(decode(path, below[at]) for at in range(int(ends[number]), int(ends[number + 1])))
         yield Signal(data.shape[1:], data.dtype, decode(path, metadata[number]), children)
-
-
-def indexed_signals(path: Path, file: h5py.File) -> Iterator[Signal]:
-    """Every indexed signal of a file with one dataset for each."""
-    data, metadata, components = file["data"], file["metadata"], file.get("component_signals", {})
-
-    def fields(key: str, seen: tuple[str, ...] = ()) -> dict[str, Any]:
-        if key not in metadata or key in seen:
-            return {}
-        group = metadata[key]
-        parent = _scalar(group["parent_metadata_id"]) if "parent_metadata_id" in group else None
-        own = {name: _scalar(group[name]) for name in FIELDS if name in group}
-        return (fields(str(parent), (*seen, key)) if parent is not None and len(seen) < 16 else {}) | own
-
-    for number in range(len(file["index"])):
-        key = str(_scalar(file["index"][str(number)]))
-        below = [_text(item) for item in components[key][()].tolist()] if key in components else []
-        made = dataset(file, f"data/{key}") if key in data else None
-        if made is None:
-            raise damaged(path, f"signal {number} has no data")
-        yield Signal(made.shape, made.dtype, fields(key), tuple(fields(child) for child in below))
-
-
-def grouped_signals(path: Path, file: h5py.File) -> Iterator[Signal]:
-    """Every signal of a file with one group for each."""
-    for number in range(len(file)):
-        made = dataset(file, f"{number}/data")
-        groups = file[f"{number}/metadata"]
-        below = tuple(
-            {name: _scalar(groups[key][name]) for name in FIELDS if name in groups[key]}
-            for key in sorted(groups, key=lambda key: (len(key), key))
-        )
-        yield Signal(made.shape, made.dtype, {}, below)
-
-
-def _scalar(made: Any) -> Any:
-    """A scalar dataset as a Python value; None for anything larger."""
-    if not isinstance(made, h5py.Dataset) or made.shape not in ((), (1,)):
-        return None
-    value = made[()] if made.shape == () else made[0]
-    return _text(value) if isinstance(value, bytes | str) else value.item() if isinstance(value, np.generic) else value
-
-
-def _text(value: Any) -> str:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
 def decode(path: Path, text: bytes | str) -> dict[str, Any]:
@@ -301,17 +260,3 @@ def locate_packed(file: h5py.File, recording: Recording) -> Reach:
         return real + np.complex64(1j) * imag
 
     return reach
-
-
-def locate_indexed(file: h5py.File, recording: Recording) -> Reach:
-    """Windows of a file with one dataset for each signal."""
-    layout = cast("dict[str, Any]", recording.layout)
-    chosen = layout.get("signals")
-    axes = ("part", "time") if layout.get("planar") else ("time",)
-
-    def find(number: int) -> h5py.Dataset:
-        if layout["kind"] == "torchsig-2.0":
-            return dataset(file, f"{number}/data")
-        return dataset(file, f"data/{_scalar(file['index'][str(number)])}")
-
-    return read_each(lambda example: find(chosen[example] if chosen else example), axes, recording)

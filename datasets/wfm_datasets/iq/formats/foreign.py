@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from wfm_cli.errors import InputError
-from wfm_datasets.iq import hdf5
+from wfm_datasets.iq import hdf5_files
 from wfm_datasets.iq.recording import Recording
 from wfm_datasets.iq.scan import ReadOptions
 
@@ -46,9 +46,9 @@ def _blue(path: Path, head: bytes) -> bool:
 
 
 def _positioning(path: Path, head: bytes) -> bool:
-    if not hdf5.is_hdf5(head):
+    if not hdf5_files.is_hdf5(head):
         return False
-    names = hdf5.root(path)[0]
+    names = hdf5_files.root(path)[0]
     return {"features", "labels"} <= names
 
 

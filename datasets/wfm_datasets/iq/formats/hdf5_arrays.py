@@ -11,7 +11,7 @@ import numpy as np
 
 from wfm_cli.errors import InputError
 from wfm_datasets.iq import axes as axis_words
-from wfm_datasets.iq import hdf5
+from wfm_datasets.iq import hdf5, hdf5_files
 from wfm_datasets.iq.axes import looks_like_samples
 from wfm_datasets.iq.recording import Recording, Value
 from wfm_datasets.iq.scan import ReadOptions
@@ -20,7 +20,7 @@ from wfm_datasets.iq.variables import choose, describe, hidden
 
 def recognise(path: Path, head: bytes) -> bool:
     """HDF5 at the beginning or behind MATLAB's 512 bytes, whatever the text in there says; or the suffix."""
-    return hdf5.is_hdf5(head) or path.suffix.lower() in (".h5", ".hdf5", ".hdf")
+    return hdf5_files.is_hdf5(head) or path.suffix.lower() in (".h5", ".hdf5", ".hdf")
 
 
 def recordings(path: Path, options: ReadOptions) -> list[Recording]:
@@ -29,7 +29,7 @@ def recordings(path: Path, options: ReadOptions) -> list[Recording]:
     Raises:
         InputError: damaged, no or several such datasets, or an ambiguous shape.
     """
-    with hdf5.opened(path) as file:
+    with hdf5_files.opened(path) as file:
         found = _datasets(file)
         matlab = any("MATLAB_class" in made.attrs for made in found.values())
 
@@ -38,14 +38,14 @@ def recordings(path: Path, options: ReadOptions) -> list[Recording]:
             return shape[::-1] if matlab else shape
 
         def complex_(made: h5py.Dataset) -> bool:
-            return made.dtype.kind == "c" or hdf5.parts(made.dtype) is not None
+            return made.dtype.kind == "c" or hdf5_files.parts(made.dtype) is not None
 
-        numeric = {name: made for name, made in found.items() if hdf5.datatype(made.dtype)}
+        numeric = {name: made for name, made in found.items() if hdf5_files.datatype(made.dtype)}
         names = [name for name, made in numeric.items() if complex_(made) and looks_like_samples(seen(made), True)]
         names = names or [name for name, made in numeric.items() if looks_like_samples(seen(made), False)]
         name = choose(path, names, list(found), options.variable)
-        made = hdf5.dataset(file, name)
-        kind = hdf5.datatype(made.dtype)
+        made = hdf5_files.dataset(file, name)
+        kind = hdf5_files.datatype(made.dtype)
         if kind is None:
             raise InputError(f"{path}: {name} is {made.dtype}, no numbers", "choose another one with --variable NAME")
         if matlab:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from wfm_cli.core.store.schema import JSON
 from wfm_cli.errors import InputError
 from wfm_datasets.deepmimo.files import damaged
-from wfm_datasets.iq import hdf5
+from wfm_datasets.iq import hdf5, hdf5_files
 from wfm_datasets.iq.axes import looks_like_samples, matlab
 from wfm_datasets.iq.flat import stamp
 from wfm_datasets.iq.memory import LIMIT_BYTES
@@ -33,7 +33,9 @@ _CODE = {6: "f8", 7: "f4", 8: "i1", 9: "u1", 10: "i2", 11: "u2", 12: "i4", 13: "
 
 def recognise(path: Path, head: bytes) -> bool:
     """MATLAB's header, or the suffix alone (a damaged or very old file)."""
-    return not hdf5.is_hdf5(head) and (head[124:128] in (b"\x00\x01IM", b"\x01\x00MI") or path.suffix.lower() == ".mat")
+    return not hdf5_files.is_hdf5(head) and (
+        head[124:128] in (b"\x00\x01IM", b"\x01\x00MI") or path.suffix.lower() == ".mat"
+    )
 
 
 def recordings(path: Path, options: ReadOptions) -> list[Recording]:
@@ -60,7 +62,7 @@ def recordings(path: Path, options: ReadOptions) -> list[Recording]:
     axes = matlab(f"{path}: {name}", matrix.shape, matrix.complex, options.layout)
     count = math.prod(matrix.shape)
     _refuse_hollow(path, matrix, count)
-    kind = str(hdf5.datatype(np.dtype(_CODE[matrix.kind])))
+    kind = str(hdf5_files.datatype(np.dtype(_CODE[matrix.kind])))
     said, notes = _described(path, held)
     counts = _CLASS[matrix.kind].endswith(("8", "16", "32"))
     if counts:

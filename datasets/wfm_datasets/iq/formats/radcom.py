@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
 from wfm_cli.core.store.schema import JSON
 from wfm_cli.errors import InputError
 from wfm_datasets.iq.flat import stamp
-from wfm_datasets.iq.hdf5 import HALVES, Reach, dataset, datatype, is_hdf5, opened, read_each, root
+from wfm_datasets.iq.hdf5 import HALVES, Reach, read_each
+from wfm_datasets.iq.hdf5_files import dataset, datatype, is_hdf5, opened, root
 from wfm_datasets.iq.recording import Recording
 from wfm_datasets.iq.scan import ReadOptions
 from wfm_datasets.wavesfm.radcom import LAYOUT, parse_key
@@ -39,8 +42,10 @@ def recordings(path: Path, options: ReadOptions) -> list[Recording]:
         if len(shape) != 1 or shape[0] % 2 or shape[0] < 2 or first.dtype.kind != "f" or kind is None:
             raise InputError(f"{path}: {keyed[0][1]} is {first.dtype} {shape}", f"expected {LAYOUT}")
         for _, name in keyed:
-            made = file[name]
-            if not isinstance(made, h5py.Dataset) or (made.shape, made.dtype) != (shape, first.dtype):
+            inside = not isinstance(file.get(name, getlink=True), h5py.ExternalLink)
+            made: Any = file[name] if inside else None
+            alike = isinstance(made, h5py.Dataset) and (made.shape, made.dtype) == (shape, first.dtype)
+            if not alike or made.is_virtual or made.external:
                 raise InputError(f"{path}: {name} is another kind than {keyed[0][1]}", f"expected {LAYOUT}")
     layout: dict[str, JSON] = {**stamp(path), "kind": "radcom"}
     modulations, signals = ([key[part] for key, _ in keyed] for part in (0, 1))
@@ -68,4 +73,14 @@ def recordings(path: Path, options: ReadOptions) -> list[Recording]:
 def locate(file: h5py.File, recording: Recording) -> Reach:
     """Windows of the examples in the order of `recordings`."""
     names = [name for _, name in _sorted(recording.path, file)]
-    return read_each(lambda example: dataset(file, names[example]), HALVES, recording)
+    kind = dataset(file, names[0]).dtype
+
+    def find(example: int) -> NDArray[Any]:
+        made = h5py.h5d.open(file.id, names[example].encode())  # a third of the time of file[name]
+        if made.get_space().get_simple_extent_npoints() != 2 * recording.samples or made.dtype != kind:
+            raise ValueError(f"{names[example]} has another length than before")
+        values = np.empty(made.shape, kind)
+        made.read(h5py.h5s.ALL, h5py.h5s.ALL, values)
+        return values
+
+    return read_each(find, HALVES, recording)

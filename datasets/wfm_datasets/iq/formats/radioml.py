@@ -15,7 +15,7 @@ import numpy as np
 from wfm_cli.core.store.schema import JSON
 from wfm_cli.errors import InputError
 from wfm_datasets.iq.flat import stamp
-from wfm_datasets.iq.hdf5 import datatype
+from wfm_datasets.iq.hdf5_files import datatype
 from wfm_datasets.iq.recording import Recording
 from wfm_datasets.iq.scan import ReadOptions
 from wfm_datasets.wavesfm.pickled import PickledArray, begins_pickle, read_at, scan
@@ -86,7 +86,7 @@ def _check(path: Path, key: tuple[str, float], array: PickledArray, first: Pickl
     shape, words = array.shape, f"{array.dtype} {array.shape}"
     if len(shape) != 3 or shape[1] != 2 or min(shape) < 1 or np.dtype(array.dtype).kind == "c":
         raise InputError(f"{path}: entry {key} is {words}, not (n, 2, length)", f"expected {LAYOUT}")
-    if datatype(np.dtype(array.dtype)) is None:
+    if datatype(np.dtype(array.dtype)) is None or array.dtype[1:] == "f2":
         raise InputError(f"{path}: entry {key} is {words}: no type of I/Q numbers", f"expected {LAYOUT}")
     if (array.dtype, shape[2]) != (first.dtype, first.shape[2]):
         raise InputError(

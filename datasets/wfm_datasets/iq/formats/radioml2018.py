@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wfm_cli.errors import InputError
-from wfm_datasets.iq.hdf5 import dataset, datatype, is_hdf5, opened, root, stored
+from wfm_datasets.iq.hdf5 import stored
+from wfm_datasets.iq.hdf5_files import dataset, datatype, is_hdf5, opened, root
 from wfm_datasets.iq.recording import Recording
 from wfm_datasets.iq.scan import ReadOptions
 
@@ -23,6 +24,8 @@ CLASSES = [
 """Order of the columns of Y. The classes.txt that was published with the data is in another, wrong order."""
 LAYOUT = "X (n, length, 2) real, Y (n, classes) one-hot, Z (n,) or (n, 1) SNR in dB"
 _BLOCK = 1 << 16
+_SHORTEST = 8
+"""Samples below which an example is no example, and the file only an array with that many labels."""
 
 
 def recognise(path: Path, head: bytes) -> bool:
@@ -37,9 +40,16 @@ def recordings(path: Path, options: ReadOptions) -> list[Recording]:
         InputError: damaged or of other shapes.
     """
     with opened(path) as file:
-        samples, hot, snr = (dataset(file, name) for name in "XYZ")
+        samples, hot, snr = (dataset(file, name, table=name != "X") for name in "XYZ")
         shape, kind = samples.shape, datatype(samples.dtype)
-        if len(shape) != 3 or shape[2] != 2 or min(shape) < 1 or kind is None or samples.dtype.kind == "c":
+        if (
+            len(shape) != 3
+            or shape[2] != 2
+            or min(shape) < 1
+            or shape[1] < 8
+            or kind is None
+            or samples.dtype.kind == "c"
+        ):
             raise _other(path, "X", samples)
         if hot.ndim != 2 or hot.shape[0] != shape[0] or hot.dtype.kind not in "iufb":
             raise _other(path, "Y", hot)

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from wfm_cli.core.store.schema import JSON
 from wfm_cli.errors import InputError
 from wfm_datasets.deepmimo.files import damaged
-from wfm_datasets.iq import torchsig
+from wfm_datasets.iq import torchsig, torchsig_groups
 from wfm_datasets.iq.flat import stamp
-from wfm_datasets.iq.hdf5 import dataset, datatype, is_hdf5, opened, root, stored
+from wfm_datasets.iq.hdf5 import stored
+from wfm_datasets.iq.hdf5_files import dataset, datatype, is_hdf5, opened, root
 from wfm_datasets.iq.recording import Annotation, Recording
 from wfm_datasets.iq.scan import ReadOptions
 from wfm_datasets.iq.torchsig import Meta, Signal
@@ -28,8 +29,8 @@ NOTHING = "no signal"
 _KINDS: Mapping[str, tuple[str, Callable[[Path, h5py.File], Iterator[Signal]]]] = {
     "torchsig-packed": ("TorchSig packed HDF5", torchsig.packed_signals),
     "torchsig-homogeneous": ("TorchSig homogeneous HDF5", torchsig.homogeneous_signals),
-    "torchsig": ("TorchSig HDF5", torchsig.indexed_signals),
-    "torchsig-2.0": ("TorchSig HDF5", torchsig.grouped_signals),
+    "torchsig": ("TorchSig HDF5", torchsig_groups.indexed_signals),
+    "torchsig-2.0": ("TorchSig HDF5", torchsig_groups.grouped_signals),
 }
 _PACKED_NPY = ("records.npy", "shapes.npy", "metadata.json")
 
