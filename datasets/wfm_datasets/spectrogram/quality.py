@@ -26,7 +26,7 @@ def measure(windows: NDArray[np.complex64], stored: SampleType) -> dict[str, NDA
         (B,) bool, all samples of a channel are equal in at least one channel.
     """
     parts = windows.view(np.float32).reshape(len(windows), -1)
-    power = 2 * np.einsum("bi,bi->b", parts, parts, dtype=np.float64) / parts.shape[1]
+    power = 2 * np.matmul(parts[:, None], parts[:, :, None])[:, 0, 0].astype(np.float64) / parts.shape[1]
     level = 10 * np.log10(np.maximum(power, 10 ** (FLOOR_DB / 10)))
     return {
         "meta/level_db": level.astype(np.float32),

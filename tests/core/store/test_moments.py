@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from wfm_cli.core.store.moments import Moments
+from wfm_cli.core.store.moments import Moments, from_half
 
 
 @pytest.mark.parametrize("dtype", ["bool", "int8", "uint8", "int64", "float16", "float32", "float64", "complex64"])
@@ -50,3 +50,19 @@ def test_what_is_not_finite_is_noticed_without_a_warning(bad):
     moments = Moments()
     moments.update(np.array([0.0, *bad]))
     assert not moments.finite
+
+
+def test_every_number_of_half_precision_is_converted_exactly():
+    every = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
+    finite = np.isfinite(every)
+    made = from_half(every)
+    np.testing.assert_array_equal(made[finite].view(np.uint32), every[finite].astype(np.float32).view(np.uint32))
+    assert (np.abs(made[~finite]) >= 65536).all()
+
+
+@pytest.mark.parametrize("bad", [np.inf, -np.inf, np.nan])
+def test_half_precision_that_is_not_finite_is_noticed(bad):
+    moments = Moments()
+    moments.update(np.array([1.0, bad, 65504.0, -65504.0], np.float16))
+    assert not moments.finite
+    assert moments.nan == int(np.isnan(bad))

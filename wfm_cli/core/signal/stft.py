@@ -3,7 +3,7 @@
     P[f, t] = |sum_n w[n] x[t hop + n] exp(-2 pi i (f - F/2) n / F)|^2 / (sum_n w[n])^2
 
 so that a tone of amplitude 1 at a bin centre reads 0 dBFS. The work goes block by block through scratch memory that
-stays in the second-level cache; each sample of the signal is read once and each value of the result written once.
+stays in the caches; each sample of the signal is read once and each value of the result written once.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 Window = Literal["hann", "hamming", "blackman", "rect"]
-BLOCK_BYTES = 1 << 19
-"""Scratch for the windowed frames of one block; the transform and the power take twice as much beside it."""
+BLOCK_BYTES = 1 << 20
+"""Scratch for the windowed frames of one block; the transform and the power take twice as much beside it. Of 256 KiB to
+2 MiB this is the fastest: in smaller blocks the calls cost more than the cache saves."""
 STEP_DB = 0.5
 """Step of spectrograms kept in eight bits."""
 FLOOR_DB = -120.0

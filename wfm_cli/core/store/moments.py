@@ -15,6 +15,10 @@ _BLOCK = 1 << 16
 """Values per step: what is made of them stays in the cache."""
 _FOLD = 32
 """Values added in the array's own precision before float64 takes over."""
+_HALF_BITS = np.int32(-0x70002000)
+"""0x8fffe000: where the sign, and the exponent and fraction of half precision lie in float32."""
+_NO_HALF = 65536.0
+"""More than half precision holds."""
 _SAFE = (1e-12, 1e15)
 """Largest magnitudes of a block whose squares are sound in float32."""
 
@@ -54,9 +58,12 @@ class Moments:
                 self._add(flat[start : start + _BLOCK])
 
     def _add(self, block: np.ndarray[Any, Any]) -> None:
-        if block.dtype == np.float16:  # NumPy is very slow with half precision
-            block = block.astype(np.float32)
+        half = block if block.dtype == np.float16 else None
+        block = block if half is None else from_half(half)
         low, high = block.min(), block.max()
+        if half is not None and max(-low, high) >= _NO_HALF:
+            block = half.astype(np.float32)
+            low, high = block.min(), block.max()
         if low != low:
             kept = block[~np.isnan(block)]
             self.nan += block.size - kept.size
@@ -107,3 +114,17 @@ class Moments:
 def _folded_sum(block: np.ndarray[Any, Any]) -> float:
     """Sum of a block without converting it first; the error is that of rounding the values themselves."""
     return float(np.add.reduce(np.add.reduce(block.reshape(_FOLD, -1), axis=0), dtype=np.float64))
+
+
+def from_half(block: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Half precision as float32, exactly but for infinity and NaN; faster than NumPy's own conversion.
+
+    The bits of sign, exponent and fraction move to their places in float32, and a factor makes up for the different
+    bias, also of subnormal numbers. Infinity and NaN become numbers of 65,536 or more in magnitude.
+    """
+    bits = block.view(np.int16).astype(np.int32)
+    bits <<= 13
+    bits &= _HALF_BITS
+    wide = bits.view(np.float32)
+    wide *= np.float32(2.0**112)
+    return wide
