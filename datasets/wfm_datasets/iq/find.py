@@ -21,6 +21,9 @@ from wfm_datasets.iq.scan import Outcome, ReadOptions, Scan
 from wfm_datasets.wavesfm.files import natural
 
 HEAD_BYTES = 8192
+_DATA = frozenset((".npy", ".npz", ".wav", ".rf64", ".mat", ".h5", ".hdf5", ".pkl", ".pickle"))
+"""Suffixes of files that hold data, whatever their first bytes have become."""
+_ZARR = frozenset(("zarr.json", ".zgroup", ".zarray"))
 _DOCUMENTS = frozenset((
     ".md", ".txt", ".rst", ".json", ".csv", ".tsv", ".yaml", ".yml", ".toml", ".ini", ".cfg", ".xml", ".html",
     ".htm", ".log", ".png", ".jpg", ".jpeg", ".gif", ".svg", ".bmp", ".tif", ".tiff", ".pdf", ".ps", ".doc",
@@ -71,7 +74,7 @@ def find_recordings(inputs: Sequence[str], options: ReadOptions) -> Scan:
                 outcomes.append(Outcome(file.label, "skipped", reason, (), status.st_size))
     if not files and not outcomes:
         raise InputError(f"{', '.join(inputs) or 'no input'}: no file there", "name files or folders of I/Q recordings")
-    companions = [file for file in files if _is_companion(file.path)]
+    companions = {file: None for file in files if _is_companion(file.path)}
     read: list[tuple[Found, Recording]] = []
     for file in files:
         if file not in companions:
@@ -146,8 +149,10 @@ def _format(file: Found, head: bytes, options: ReadOptions) -> ModuleType | str:
         return f"no recording ({suffix or file.path.name})"
     if what := foreign(head):
         return f"no recording ({what})"
-    if pointer(head):
+    if pointer(head) or (not head and suffix in _DATA):
         return _module("raw")
+    if suffix in _DATA:
+        raise InputError(f"is no {suffix} file by its first bytes", "copy or download it again, or leave it out")
     if is_text(head):
         return "no recording (text)"
     if file.named or options.dtype is not None:
@@ -202,6 +207,11 @@ def _walk(root: Path, label: str, outcomes: list[Outcome]) -> Iterator[Found]:
             continue
         entered.add(here)
         inner = os.path.relpath(folder, root)
+        if _ZARR.intersection(names):
+            place = label if inner == "." else f"{label}/{inner}"
+            outcomes.append(Outcome(f"{place}/", "skipped", "a Zarr store, not read as I/Q"))
+            folders.clear()
+            continue
         prefix = "" if inner == "." else f"{inner}/"
         for name in sorted(name for name in folders if name.startswith(".")):
             outcomes.append(Outcome(f"{label}/{prefix}{name}/", "skipped", "hidden folder"))

@@ -58,6 +58,22 @@ def refuse_changed(recording: Recording) -> None:
         raise InputError(f"{recording.path}: has changed since it was scanned ({change})", "prepare the store again")
 
 
+def refuse_beyond(recording: Recording, examples: NDArray[np.int64], starts: NDArray[np.int64], length: int) -> None:
+    """Refuse windows that are not inside the recording: a mistake of the caller, who knows its size.
+
+    Raises:
+        ValueError: a window or an example is not there.
+    """
+    if len(starts) and (
+        length < 1
+        or int(starts.min()) < 0
+        or int(starts.max()) + length > recording.samples
+        or int(examples.min()) < 0
+        or int(examples.max()) >= recording.examples
+    ):
+        raise ValueError(f"{recording.name}: windows reach beyond {recording.examples} x {recording.samples} samples")
+
+
 def open_windows(recording: Recording) -> WindowReader:
     """Windows of a mapped file. The map lives as long as one call, so many recordings can be open at a time.
 
@@ -137,14 +153,7 @@ class Cutter:
     def windows(self, data: Bytes, examples: NDArray[np.int64], starts: NDArray[np.int64], length: int) -> Windows:
         """Windows (B, channels, length) out of all bytes of the file."""
         whole = self.recording
-        if len(starts) and (
-            length < 1
-            or int(starts.min()) < 0
-            or int(starts.max()) + length > whole.samples
-            or int(examples.min()) < 0
-            or int(examples.max()) >= whole.examples
-        ):
-            raise ValueError(f"{whole.name}: windows reach beyond {whole.examples} x {whole.samples} samples")
+        refuse_beyond(whole, examples, starts, length)
         data = data.view()
         data.flags.writeable = False
         step = max(1, _BLOCK // (whole.channels * length))

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wfm_cli.errors import InputError
-from wfm_datasets.iq.flat import Bytes, Cutter, refuse_changed
+from wfm_datasets.iq.flat import Bytes, Cutter, refuse_beyond, refuse_changed
 from wfm_datasets.iq.recording import Recording, WindowReader, Windows
 
 Decoder = Callable[[Recording], NDArray[Any]]
@@ -83,6 +83,7 @@ def open_windows(recording: Recording) -> WindowReader:
         data = decoded(recording)
         if data.dtype == np.uint8:
             return cutter.windows(data, examples, starts, length)
+        refuse_beyond(recording, examples, starts, length)
         sliding = np.lib.stride_tricks.sliding_window_view(data, length, axis=2)
         made = cast("Windows", sliding[examples, :, starts].astype(np.complex64))
         if not np.all(np.isfinite(made)):

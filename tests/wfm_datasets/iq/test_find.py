@@ -38,6 +38,11 @@ def test_every_file_has_one_outcome(tmp_path: Path) -> None:
     (tmp_path / "lfs.cfile").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
     (tmp_path / "what.xyz").write_bytes(bytes(range(200)))
     (tmp_path / "part.cs16.1-ab.partial").write_bytes(bytes(100))
+    (tmp_path / "s.zarr" / "c").mkdir(parents=True)
+    (tmp_path / "s.zarr" / "zarr.json").write_text("{}")
+    (tmp_path / "s.zarr" / "c" / "0").write_bytes(bytes(100))
+    (tmp_path / "empty.npy").write_bytes(b"")
+    (tmp_path / "damaged.wav").write_bytes(bytes(100))
     os.symlink("nowhere", tmp_path / "broken.iq")
     found = scan([str(tmp_path)], AUTO)
     assert [recording.name for recording in found.recordings] == ["b/x9", "b/x10"]
@@ -46,10 +51,14 @@ def test_every_file_has_one_outcome(tmp_path: Path) -> None:
     assert {name for name, (status, _) in outcomes.items() if status == "used"} == {"x9.cs16", "x10.cs16"}
     assert {name for name, (status, _) in outcomes.items() if status == "failed"} == {
         "empty.iq",
+        "empty.npy",
+        "damaged.wav",
         "bad.cf32",
         "lfs.cfile",
     }
-    assert outcomes["empty.iq"][1] == "empty"
+    assert outcomes["empty.iq"][1] == outcomes["empty.npy"][1] == "empty"
+    assert "no .wav file by its first bytes" in outcomes["damaged.wav"][1]
+    assert "Zarr" in outcomes["s.zarr"][1]
     assert "git lfs pull" in outcomes["lfs.cfile"][1]
     assert "--dtype" in outcomes["bad.cf32"][1]
     assert str(tmp_path) not in outcomes["bad.cf32"][1]
@@ -57,7 +66,7 @@ def test_every_file_has_one_outcome(tmp_path: Path) -> None:
     assert "hidden" in outcomes[".hidden"][1]
     assert "--dtype" in outcomes["what.xyz"][1]
     assert [outcome.recordings for outcome in found.outcomes if outcome.status == "used"] == [("b/x9",), ("b/x10",)]
-    assert len(outcomes) == 15
+    assert len(outcomes) == 18
     assert scan([str(tmp_path)], AUTO) == found
 
 

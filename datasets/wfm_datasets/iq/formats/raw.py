@@ -105,6 +105,8 @@ def _describe(
     if datatype == "cu8":
         layout = {**layout, "zero": RTL_ZERO}
     origin = {"datatype": how}
+    if datatype == "cu8":
+        origin["zero"] = f"{RTL_ZERO}, as RTL-SDR receivers write"
     if q_first:
         origin["order"] = "--order" if options.order == "qi" else f"file name ({named.writer})"
     for field, value in (("sample_rate", header.sample_rate), ("center_frequency", header.center_frequency)):
