@@ -10,6 +10,7 @@ import pytest
 
 from tests.fakes.iq_seeds import META, iq
 from tests.fakes.stores import make_store
+from wfm_cli.core.evaluation.report import style
 from wfm_cli.errors import InputError
 from wfm_cli.main import app
 
@@ -53,8 +54,9 @@ def test_the_given_type_wins(folder: Path, capsys: pytest.CaptureFixture[str]) -
 
 
 def test_a_folder_as_table_and_a_picture_of_each(
-    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setitem(style._RC, "savefig.dpi", 60)
     show(folder, "--pictures", tmp_path / "pictures")
     out = capsys.readouterr().out
     assert "2 recordings" in out

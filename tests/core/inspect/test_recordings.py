@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from wfm_cli.core.evaluation.report import style
 from wfm_cli.core.inspect.recording_picture import picture_names, recording_figure, recording_picture
 from wfm_cli.core.inspect.recording_view import recording_view, si, text_waterfall
 from wfm_cli.core.signal.levels import measure
@@ -134,20 +135,24 @@ def test_the_picture_puts_annotations_where_they_are() -> None:
     assert any(text.get_text() == "burst" for text in axes.texts)
 
 
-@pytest.mark.parametrize(("rate", "axis"), [(None, "time"), (1e12, "time"), (1e6, "example")])
-def test_pictures_are_written_whatever_is_known(tmp_path: Path, rate: float | None, axis: str) -> None:
+@pytest.mark.parametrize(("rate", "axis"), [(None, "time"), (1e6, "example")])
+def test_pictures_are_written_whatever_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rate: float | None, axis: str
+) -> None:
+    monkeypatch.setitem(style._RC, "savefig.dpi", 90)
     told = facts(sample_rate_hz=rate, center_frequency_hz=None, levels=[])
     path = recording_picture(told, excerpt(axis=axis), tmp_path, "a.b")
     assert path == tmp_path / "a.b.png"
     picture = matplotlib.image.imread(path)
-    assert picture.shape[1] == pytest.approx(7.16 * 300, abs=1)
+    assert picture.shape[1] == pytest.approx(7.16 * 90, abs=1)
     assert picture.std() > 0.05
 
 
-def test_silent_and_empty_excerpts_are_drawn(tmp_path: Path) -> None:
+@pytest.mark.parametrize("rate", [1e3, 1e12])
+def test_silent_and_empty_excerpts_are_drawn(rate: float) -> None:
     nothing = np.zeros(0, np.complex64)
     silent = excerpt(waterfall=np.full((8, 1), -200, np.float32), spectrum=np.full(8, -200, np.float32), cloud=nothing)
-    assert recording_picture(facts(levels=[]), silent, tmp_path, "x").stat().st_size > 1000
+    assert len(recording_figure(facts(levels=[], sample_rate_hz=rate), silent).axes) == 6  # one is the colour bar
 
 
 def test_names_of_pictures_are_safe_and_unique() -> None:

@@ -78,7 +78,7 @@ def test_whole_files_are_read(kind: str, originals: Originals, fresh: Fresh) -> 
 def test_damaged_files_are_read_or_accounted_for(kind: str, originals: Originals, fresh: Fresh) -> None:
     files = originals[kind]
 
-    @few(25)
+    @few(9)
     @given(st.integers(0, 99), mutations())
     def check(which: int, how: list[hostile.Mutation]) -> None:
         name = list(files)[which % len(files)]
@@ -92,7 +92,7 @@ def test_damaged_files_are_read_or_accounted_for(kind: str, originals: Originals
     check()
 
 
-@few(60)
+@few(40)
 @given(st.integers(0, 200), st.sampled_from(WEIRD), st.booleans())
 def test_sigmf_metadata_of_any_content(fresh: Fresh, which: int, value: Any, remove: bool) -> None:
     explore(fresh({"x.sigmf-meta": damaged_json(json.dumps(META), which, value, remove).encode(),

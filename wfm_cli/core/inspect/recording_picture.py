@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
+from matplotlib.patheffects import withStroke
 
 from wfm_cli.core.evaluation.report.style import GREY, PAGE, PALETTE, grid, look, new_figure, save
 from wfm_cli.core.inspect.kinds import make_folder
@@ -145,13 +146,13 @@ def _boxes(
         bottom, top = (low + float(np.clip(edge, 0.0, 1.0)) * (high - low) for edge in edges)
         colour = colours.get(note["label"], "#FFFFFF")
         left, width = note["start"] * factor, note["count"] * factor
-        axes.add_patch(
-            Rectangle((left, bottom), width, top - bottom, fill=False, edgecolor=colour, linewidth=0.8, clip_on=True)
-        )
+        box = Rectangle((left, bottom), width, top - bottom, fill=False, edgecolor=colour, linewidth=0.8)
+        box.set_path_effects([withStroke(linewidth=1.8, foreground="#20202090")])  # seen on strong and on weak cells
+        axes.add_patch(box)
         if note["label"] and len(annotations) <= _NAMED:
             axes.annotate(
                 note["label"], (left, top), (1, -1), textcoords="offset points", color=colour, fontsize=5.5, va="top",
-                clip_on=True, annotation_clip=True,
+                clip_on=True, annotation_clip=True, path_effects=[withStroke(linewidth=1.4, foreground="#202020")],
             )  # fmt: skip
     if len(names) > 1 and len(names) <= 12:
         handles = [Patch(facecolor="none", edgecolor=colours[name], label=name) for name in names]
