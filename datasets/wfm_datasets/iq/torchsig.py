@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, BinaryIO, cast
 
 import h5py
@@ -237,8 +238,11 @@ def npy_header(stream: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
         ValueError: no such array.
     """
     form: Any = np.lib.format  # its functions have no types
-    read = form.read_array_header_1_0 if form.read_magic(stream) == (1, 0) else form.read_array_header_2_0
-    shape, fortran, dtype = read(stream)
+    try:
+        read = form.read_array_header_1_0 if form.read_magic(stream) == (1, 0) else form.read_array_header_2_0
+        shape, fortran, dtype = read(stream)
+    except (TokenError, SyntaxError, TypeError, RecursionError, MemoryError) as error:
+        raise ValueError(f"header: {error}") from None
     return shape, fortran, dtype
 
 

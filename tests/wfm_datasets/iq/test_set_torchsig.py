@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -153,3 +154,13 @@ def test_damaged_metadata_is_one_line(tmp_path: Path) -> None:
     with h5py.File(path, "r+") as file:
         del file["data/140000"]
     assert "no data" in refused(path)
+
+
+def test_a_damaged_number_in_the_metadata_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "data.h5"
+    iq_sets.torchsig_homogeneous(path, iq_sets.signals())
+    header = base64.b64encode(b"\x93NUMPY\x01\x00\x10\x00{'a': '''\n(      \n".ljust(40)).decode()
+    number = {"__torchsig_type__": "ndarray", "scalar": True, "data": header}
+    with h5py.File(path, "r+") as file:
+        file["component_metadata"][1] = json.dumps({"items": {"snr_db": number}})
+    assert "metadata" in refused(path)
