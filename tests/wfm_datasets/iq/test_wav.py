@@ -91,21 +91,6 @@ def test_files_that_were_never_closed_are_read_to_their_end(tmp_path: Path) -> N
     assert any("cut off" in note for note in made.notes)
 
 
-def test_files_beyond_four_gibibytes(tmp_path: Path) -> None:
-    end = encode(IQ, "ci16_le")
-    path = wav(tmp_path / "x.wav", end, rf64=True)
-    content, size = path.read_bytes(), 5 << 30
-    at = content.index(b"ds64") + 16
-    path.write_bytes(content[:at] + struct.pack("<Q", size) + content[at + 8 : -len(end)])
-    with path.open("r+b") as stream:  # a hole of zeros in front of the last samples
-        stream.seek(len(content) - 2 * len(end) + size)
-        stream.write(end)
-    made = only(path)
-    assert (made.samples, made.notes) == (size // 4, ("the first samples are all zero",))
-    last = open_windows(made)(np.zeros(1, np.int64), np.array([made.samples - 1000]), 1000)
-    np.testing.assert_allclose(last[0].T, IQ, rtol=0, atol=2**-15)
-
-
 def test_q_in_the_left_track(tmp_path: Path) -> None:
     path = wav(tmp_path / "x.wav", encode(IQ, "cf32_le", "qi"), tag=3, bits=32)
     np.testing.assert_array_equal(whole(only(path, ReadOptions(order="qi"))), IQ.astype(np.complex64))
