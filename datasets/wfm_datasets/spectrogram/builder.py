@@ -75,7 +75,7 @@ class SpectrogramBuilder:
                 "conventions": describe.conventions(self.source, self.stft),
                 "counts": found.counts,
                 "classes": describe.classes(by_name.get(fields.LABEL), cuts),
-                "notes": [*found.notes, *notes, *made.notes],
+                "notes": [*found.notes, *_unread(sources), *notes, *made.notes],
                 "files": found.report,
                 "splits": {"default": made.default, "available": made.described},
             },
@@ -99,7 +99,7 @@ class SpectrogramBuilder:
             for name, values in quality.measure(windows, bits).items():
                 made[name][place] = values
             if self.source.gain_db:
-                windows *= np.float32(10 ** (self.source.gain_db / 20))
+                windows = windows * np.float32(10 ** (self.source.gain_db / 20))
             if self.source.keep_iq:
                 made["iq"][place] = windows
             self._transform(windows, made["spectrogram"][place])
@@ -146,6 +146,14 @@ class SpectrogramBuilder:
             self._readers[number] = open_windows(recording)
         self._readers.move_to_end(number)
         return self._readers[number]
+
+
+def _unread(sources: tuple[Mapping[str, Any], ...]) -> list[str]:
+    """A sentence about files that are too large to be read while planning."""
+    large = [str(source["path"]) for source in sources if source["sha256"] is None]
+    if not large:
+        return []
+    return [f"known by size and time of change, not by a checksum, being larger than 1 GiB: {', '.join(large)}"]
 
 
 def _threads() -> int:

@@ -20,6 +20,8 @@ from wfm_datasets.spectrogram.windows import Cuts, cut
 
 WHOLE_BYTES = 1 << 30
 """Files up to this size are read once while planning: checksum, and a search for NaN and infinity."""
+COMPANION = "read together with its companion"
+"""What a scan says of the second file of a pair; these are counted, not listed."""
 _READ_SAMPLES = 1 << 20
 
 
@@ -59,7 +61,8 @@ def survey(source: SpectrogramSource, stft: STFT) -> Survey:
     """
     found = _without_unfinite(scan(source.inputs, read_options(source)))
     cuts = cut(found.recordings, source, stft.samples)
-    report = [_account(outcome, found.recordings, cuts, stft.samples) for outcome in found.outcomes]
+    outcomes = [outcome for outcome in found.outcomes if outcome.reason != COMPANION]
+    report = [_account(outcome, found.recordings, cuts, stft.samples) for outcome in outcomes]
     _refuse(report, found, cuts, source, stft)
     used = cuts.counts() > 0
     kept = tuple(r for r, use in zip(found.recordings, used, strict=True) if use)
@@ -74,6 +77,7 @@ def survey(source: SpectrogramSource, stft: STFT) -> Survey:
         "files_used": status["used"],
         "files_skipped": status["skipped"],
         "files_failed": status["failed"],
+        "files_beside": len(found.outcomes) - len(outcomes),
         "recordings": len(kept),
         "recordings_without_window": int((~used).sum()),
         "windows": len(cuts),

@@ -49,7 +49,9 @@ def test_files_classes_and_the_trade_are_told(tmp_path: Path) -> None:
     assert trade["packed_ms"] > 0
     text = " ".join(text_of(inspect.render(out)).split())
     assert "spectrogram: float16, 224 B a row, uncompressed; zstd would make it" in text
-    assert "6 used, 6 skipped" in text
+    assert "Files below" in text
+    assert "6 used" in text
+    assert "0 % of the samples are clipped, at most 0 % of a window; 0 windows are constant" in text
     assert "high 60 3" in text  # windows and recordings of the class
     packed = store_of(tmp_path, {"compression": "zstd"}, dtype_out="uint8")
     text = " ".join(text_of(inspect.render(packed)).split())

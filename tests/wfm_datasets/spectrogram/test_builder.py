@@ -88,8 +88,9 @@ def test_the_account(folder: Path) -> None:
     attrs = build(folder).attrs
     assert attrs["counts"] == {
         "files_used": 6,
-        "files_skipped": 9,  # a companion of every pair, the text, the short one
+        "files_skipped": 2,
         "files_failed": 0,
+        "files_beside": 7,
         "recordings": 6,
         "recordings_without_window": 1,
         "windows": 30,
@@ -104,6 +105,15 @@ def test_the_account(folder: Path) -> None:
     assert files["r0.sigmf-meta"]["sample_rate"] == RATE_HZ
     assert len(attrs["sources"]) == 6
     assert all(len(entry["sha256"]) == 64 and entry["bytes"] == 8 * 329 for entry in attrs["sources"])
+
+
+def test_large_files_are_known_by_their_size(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from wfm_datasets.spectrogram import survey
+
+    monkeypatch.setattr(survey, "WHOLE_BYTES", 1000)
+    attrs = build(folder).attrs
+    assert all(entry["sha256"] is None and entry["mtime_ns"] > 0 for entry in attrs["sources"])
+    assert any("not by a checksum" in text for text in attrs["notes"])
 
 
 def test_splits_keep_recordings_whole(folder: Path) -> None:

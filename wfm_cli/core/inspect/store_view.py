@@ -35,6 +35,7 @@ def _parts(facts: Mapping[str, Any]) -> Iterator[RenderableType]:
     if any(array["statistics"] for array in facts["arrays"]):
         yield Text("")
         yield _statistics(facts["arrays"])
+        yield from _faults(facts["arrays"])
     if facts["splits"]["available"]:
         yield Text("")
         yield _splits(facts["splits"])
@@ -133,6 +134,16 @@ def _statistics(arrays: Sequence[Mapping[str, Any]]) -> RenderableType:
             shown = (number(found.get(name)) for name in names)
             table.add_row(array["name"], *shown, array["units"] if array["units"] != "1" else "")
     return table
+
+
+def _faults(arrays: Sequence[Mapping[str, Any]]) -> Iterator[Text]:
+    """How many samples of I/Q are clipped, and how many windows hold nothing."""
+    found = {array["name"]: array["statistics"] for array in arrays if array["statistics"]}
+    if "meta/clipped" in found and "meta/constant" in found:
+        constant = round(found["meta/constant"]["mean"] * found["meta/constant"]["count"])
+        clipped = f"{100 * found['meta/clipped']['mean']:.3g} % of the samples are clipped"
+        yield Text(f"{clipped}, at most {100 * found['meta/clipped']['max']:.3g} % of a window; "
+                   f"{constant:,} windows are constant")  # fmt: skip
 
 
 def _splits(splits: Mapping[str, Any]) -> RenderableType:
