@@ -114,11 +114,11 @@ def probe(
         data: Store.
         tasks: Names of tasks, such as `los` or `beam_64`.
         out: Folder of the run that takes the results.
-        labels: Label budgets, numbers or `all`.
+        labels: Label budgets: numbers, `5 per class`, or `all`.
         seeds: Independent draws of every budget.
         split: Split of the store; its default if left out.
-        probe: `linear`, `logistic`, `ridge`, `knn`, `attentive`, `finetune`, `lora`, `full` or `scratch`; by default
-            `linear`, the strict probe of the task.
+        probe: `linear`, `logistic`, `ridge`, `knn`, `attentive`, `res1dcnn`, `finetune`, `lora`, `full`, `scratch`,
+            `cnn` or `resnet18`; by default `linear`, the strict probe of the task.
         resume: Keep the finished units in `out` and do the others.
 
     Returns:
