@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from wfm_cli.errors import InputError
@@ -11,12 +11,15 @@ from wfm_datasets.iq.datatypes import canonical
 
 _PREFIX = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9}
 _NUMBER = r"(\d+(?:[.,_]\d+)?(?:e\d+)?)"
+_MOST_HERTZ = 1e13
 _EDGE = r"(?<![0-9A-Za-z,])(?<!\d\.)"
 _END = r"(?![0-9A-Za-z])"
 _CELL_RATES = frozenset(
     (1.92e6, 3.84e6, 7.68e6, 11.52e6, 15.36e6, 19.2e6, 23.04e6, 30.72e6, 46.08e6, 61.44e6, 122.88e6)
 )
 """Rates of LTE and NR receivers: a lone `1.92M` in a name means the rate."""
+_LOWEST_MHZ = 24.0
+"""Where the usual tuners start; smaller numbers behind an `f` count files."""
 _TYPE_SUFFIXES = frozenset((
     ".complex", ".complex16s", ".complex16u", ".complex32s", ".complex32u", ".cfile", ".fc32", ".cf32", ".fc64",
     ".cf64", ".c64", ".c128", ".cs8", ".ci8", ".sc8", ".cu8", ".cs16", ".ci16", ".sc16", ".cu16", ".cs32", ".ci32",
@@ -48,17 +51,24 @@ def facts(path: Path) -> NameFacts:
     name = path.name
     found = _of_program(name)
     if found is not None:
-        return found
+        return replace(
+            found, sample_rate=_possible(found.sample_rate), center_frequency=_possible(found.center_frequency)
+        )
     rate, frequency = _rate(name), _frequency(name)
     if rate is None and frequency is None:
         frequency, rate = _pair(name)
-    return NameFacts(rate, frequency, _datatype(path))
+    return NameFacts(_possible(rate), _possible(frequency), _datatype(path))
+
+
+def _possible(value: float | None) -> float | None:
+    """A rate or frequency that exists: 0 and numbers beyond all receivers are chance."""
+    return value if value is not None and 0 < value < _MOST_HERTZ else None
 
 
 def lone_hertz(name: str) -> float | None:
     """The only number with the unit Hz in a name, which may be a rate or a frequency."""
     found = re.findall(rf"{_EDGE}{_NUMBER}([kMG]?)Hz{_END}", name)
-    return _value(*found[0]) if len(found) == 1 else None
+    return _possible(_value(*found[0])) if len(found) == 1 else None
 
 
 def _of_program(name: str) -> NameFacts | None:
@@ -83,14 +93,12 @@ def _rate(name: str) -> float | None:
         return _value(match[1], match[2])
     if match := re.search(rf"(?:^|[_.-])fs{_NUMBER}([kMG])(?:Hz)?(?=[_.-]|$)", name):
         return _value(match[1], match[2])
-    if match := re.search(rf"(?:^|[_-])s{_NUMBER}(?=[_-]|\.[A-Za-z]|$)", name):
-        return _in_mega(match[1])
-    return None
+    return _hertz("s", name)
 
 
 def _frequency(name: str) -> float | None:
-    if match := re.search(rf"(?:^|[_-])f{_NUMBER}(?=[_-]|\.[A-Za-z]|$)", name):
-        return _in_mega(match[1])
+    if (value := _hertz("f", name)) is not None:
+        return value
     if match := re.search(rf"{_EDGE}{_NUMBER}\s?GHz{_END}", name, re.IGNORECASE):
         return _value(match[1], "g")
     # With the rate named as such, the first frequency is that of the receiver.
@@ -127,7 +135,13 @@ def _value(number: str, prefix: str) -> float:
     return round(float(re.sub("[,_]", ".", number)) * _PREFIX[prefix.lower()], 3)
 
 
-def _in_mega(number: str) -> float:
-    """`1860` and `1.92` count MHz, `5.92e9` and anything from 100 000 on Hz."""
-    value = float(re.sub("[,_]", ".", number))
-    return value if "e" in number or value >= 1e5 else round(value * 1e6, 3)
+def _hertz(letter: str, name: str) -> float | None:
+    """`f5.92e9` and `s15.36e6` count Hz. `f1860_s1.92` counts MHz: together only, `s1` alone may be a session."""
+    if match := re.search(rf"(?:^|[_-]){letter}(\d+(?:\.\d+)?e\d+)(?=[_-]|\.[A-Za-z]|$)", name):
+        return float(match[1])
+    number = r"(\d+(?:\.\d+)?)"
+    pair = re.search(rf"(?:^|[_-])f{number}_s{number}(?=[_-]|\.[A-Za-z]|$)", name)
+    if pair is None or float(pair[1]) < _LOWEST_MHZ:
+        return None
+    value = float(pair[1 if letter == "f" else 2])
+    return value if value >= 1e5 else round(value * 1e6, 3)

@@ -31,6 +31,8 @@ from wfm_datasets.iq.names import facts, lone_hertz
         ("dot11a_12mbps_qos_data_e4_90_7e_15_2a_16.dat", None, None, None),
         ("capture_sc16.bin", None, None, "ci16_le"),
         ("modes1.bin", None, None, None),
+        ("subject_s1_f2.bin", None, None, None),
+        ("room_f2_s1.bin", None, None, None),
         ("x.CS16", None, None, "ci16_le"),
     ],
 )
