@@ -50,6 +50,18 @@ def test_recordings_to_a_store(folder: Path, tmp_path: Path) -> None:
         run(str(folder), "--out", str(out), *SMALL)
 
 
+def test_joint_labels_and_held_out_values_are_set_by_key(folder: Path, tmp_path: Path) -> None:
+    for path in folder.rglob("*.sigmf-meta"):
+        meta = json.loads(path.read_text())
+        meta["global"] |= {"wfm:snr_db": 5.0 * int(path.stem[1]), "wfm:city": f"c{path.stem[1]}"}
+        path.write_text(json.dumps(meta))
+    changes = ["--set", "source.joint.both=[snr_db,city]", "--set", "source.hold_out.city=c2"]
+    run(str(folder), "--out", str(tmp_path / "s.zarr"), *SMALL, *changes)
+    store = wfm.open_store(tmp_path / "s.zarr")
+    assert store.label_classes("both") == ["0 c0", "5 c1", "10 c2"]
+    assert (store.read("meta/snr_db")[store.split("city") == 2] == 10).all()
+
+
 def test_a_dry_run_says_what_would_be_made(folder: Path) -> None:
     text, told = run(str(folder), *SMALL, "--dry-run")
     assert "30 windows of 1 x 16 x 7 float16" in text

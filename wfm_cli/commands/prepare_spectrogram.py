@@ -67,6 +67,9 @@ def spectrogram(
     Every file is accounted for; one that cannot be read stops the build before anything is written, unless --skip-bad.
     A build that was interrupted goes on when the same command is given again.
 
+    Joint labels and splits by held-out values are keys of the recipe, such as --set source.hold_out.scenario=NAME; see
+    prepare/spectrogram-lwm.
+
     Examples:
 
     wfm prepare spectrogram recordings/ --out store.zarr

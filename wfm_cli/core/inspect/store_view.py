@@ -48,7 +48,7 @@ def _parts(facts: Mapping[str, Any]) -> Iterator[RenderableType]:
             yield file_table(value, most=_FEW)
         elif name == "classes":
             yield Text("")
-            yield _classes(value)
+            yield _classes(value) if value else Text("no classes", style="dim")
         elif name != "splits":
             yield Text("")
             yield nested(name.replace("_", " "), value) if isinstance(value, Mapping) else pairs({name: _lines(value)})
