@@ -21,6 +21,7 @@ _TABLE_BYTES = 1 << 30
 """What is read whole may be as large as this."""
 _INFLATION, _TABLE_INFLATION = 100, 1100
 """How many bytes may come out of a stored one: samples never pack that well, and no filter packs tables better."""
+_MOST_LINKS = 16
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError, IndexError, OverflowError, MemoryError)
 _open: WeakValueDictionary[tuple[Any, ...], h5py.File] = WeakValueDictionary()
@@ -81,18 +82,51 @@ def dataset(file: h5py.File, name: str, *, table: bool = False) -> h5py.Dataset:
         InputError: it lies in another file, declares more than it stores or than a table may hold, or is no dataset.
         KeyError: there is none.
     """
-    path, made = Path(file.filename), file
-    for part in name.strip("/").split("/"):
-        if isinstance(made.get(part, getlink=True), h5py.ExternalLink):
-            raise InputError(f"{path}: {name} is a link to another file", "name the file that holds the data")
-        made = made[part]
-        if not isinstance(made, h5py.Group | h5py.Dataset):
-            break
+    path, made = Path(file.filename), resolve(file, name)
     if not isinstance(made, h5py.Dataset):
         raise InputError(f"{path}: {name} is no dataset", "get the original file")
     _refuse_hollow(path, name, made, _TABLE_INFLATION if table else _INFLATION)
     if table and made.size * made.dtype.itemsize > _TABLE_BYTES:
         raise InputError(f"{path}: {name} is larger than {_TABLE_BYTES >> 30} GiB", "split the file")
+    return made
+
+
+def group(file: h5py.File, name: str) -> h5py.Group:
+    """A group of the file itself.
+
+    Raises:
+        InputError: it lies in another file, or is no group.
+        KeyError: there is none.
+    """
+    made = resolve(file, name)
+    if not isinstance(made, h5py.Group):
+        raise InputError(f"{file.filename}: {name} is no group", "get the original file")
+    return made
+
+
+def resolve(file: h5py.File, name: str) -> Any:
+    """What a path leads to, link by link, so that no other file is ever opened.
+
+    Raises:
+        InputError: a link on the way leads to another file, or links go round in a circle.
+        KeyError: there is nothing.
+    """
+    made, left, followed = file["/"], [part for part in name.split("/")[::-1] if part], 0
+    while left:
+        part = left.pop()
+        link = made.get(part, getlink=True) if isinstance(made, h5py.Group) else None
+        if isinstance(link, h5py.ExternalLink):
+            raise InputError(f"{file.filename}: {name} is a link to another file", "name the file that holds the data")
+        if isinstance(link, h5py.SoftLink):
+            followed += 1
+            if followed > _MOST_LINKS:
+                raise InputError(f"{file.filename}: {name} leads in a circle", "get the original file")
+            made = file["/"] if link.path.startswith("/") else made
+            left += [step for step in link.path.split("/")[::-1] if step]
+        elif link is None:
+            raise KeyError(f"{name} is not there")
+        else:
+            made = made[part]
     return made
 
 

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from wfm_cli.errors import InputError
 from wfm_datasets.deepmimo.files import damaged
 from wfm_datasets.iq.hdf5 import Index, Reach, read_array
-from wfm_datasets.iq.hdf5_files import dataset
+from wfm_datasets.iq.hdf5_files import dataset, group
 from wfm_datasets.iq.recording import Recording
 
 Meta = Mapping[str, Any]
@@ -102,8 +102,8 @@ def packed(path: Path, file: h5py.File) -> Packed:
     records = np.empty(len(table), [(name, np.int64) for name in _RECORD])
     for name in _RECORD:
         records[name] = table[columns[name]].astype(np.int64)  # the sentinel 2^64 - 1 becomes -1
-    group = file[paths["data"]]
-    streams = tuple(dataset(file, f"{paths['data']}/{number}") for number in range(len(group)))
+    count = len(group(file, paths["data"]))
+    streams = tuple(dataset(file, f"{paths['data']}/{number}") for number in range(count))
     made = Packed(
         records,
         dataset(file, paths["shapes"], table=True)[()],
@@ -118,7 +118,7 @@ def packed(path: Path, file: h5py.File) -> Packed:
 
 def _schema(path: Path, file: h5py.File) -> dict[str, Any]:
     try:
-        schema: dict[str, Any] = json.loads(file["schema"][()])
+        schema: dict[str, Any] = json.loads(dataset(file, "schema", table=True)[()])
         features = set(schema["required_features"])
         major = schema["schema_major"]
         encodings = [schema["datasets"][name]["encoding"] for name in ("metadata", "parent_metadata")]
@@ -171,6 +171,8 @@ def packed_signals(path: Path, file: h5py.File) -> Iterator[Signal]:
     def meta(record: int) -> dict[str, Any]:
         return inherited(int(made.records[record]["parent_id"])) | decode(path, metadata[record])
 
+    if int(made.records["component_count"][made.index].clip(0).astype(np.float64).sum()) > len(links):
+        raise damaged(path, "records share components")
     for record in made.index.tolist():
         row = made.records[record]
         low, count = int(row["component_offset"]), int(row["component_count"])

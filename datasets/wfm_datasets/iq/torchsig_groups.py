@@ -11,30 +11,36 @@ import numpy as np
 
 from wfm_datasets.deepmimo.files import damaged
 from wfm_datasets.iq.hdf5 import Reach, read_each
-from wfm_datasets.iq.hdf5_files import dataset
+from wfm_datasets.iq.hdf5_files import dataset, group
 from wfm_datasets.iq.recording import Recording
 from wfm_datasets.iq.torchsig import FIELDS, Signal
+
+_MOST_TEXT = 1 << 16
+"""Bytes of a scalar."""
 
 
 def indexed_signals(path: Path, file: h5py.File) -> Iterator[Signal]:
     """Every indexed signal of a file with one dataset for each."""
-    data, metadata, components = file["data"], file["metadata"], file.get("component_signals", {})
+    data, metadata, index = (group(file, name) for name in ("data", "metadata", "index"))
+    components = group(file, "component_signals") if "component_signals" in file else {}
     known: dict[str, dict[str, Any]] = {}
 
     def fields(key: str, depth: int = 0) -> dict[str, Any]:
         if key in known or key not in metadata or depth > 16:
             return known.get(key, {})
-        group = metadata[key]
-        own = {name: _scalar(group, name) for name in group if name in FIELDS or name == "parent_metadata_id"}
+        place = group(file, f"metadata/{key}")
+        own = {name: _scalar(place, name) for name in place if name in FIELDS or name == "parent_metadata_id"}
         parent = own.pop("parent_metadata_id", None)
         made = (fields(str(parent), depth + 1) if parent is not None else {}) | own
         if depth:  # few parents for many signals
             known[key] = made
         return made
 
-    for number in range(len(file["index"])):
-        key = str(_scalar(file["index"], str(number)))
-        below = [_text(item) for item in components[key][()].tolist()] if key in components else []
+    for number in range(len(index)):
+        key = str(_scalar(index, str(number)))
+        below: list[str] = []
+        if key in components:
+            below = [_text(item) for item in dataset(file, f"component_signals/{key}", table=True)[()].tolist()]
         if key not in data:
             raise damaged(path, f"signal {number} has no data")
         made = dataset(file, f"data/{key}")
@@ -45,7 +51,7 @@ def grouped_signals(path: Path, file: h5py.File) -> Iterator[Signal]:
     """Every signal of a file with one group for each."""
     for number in range(len(file)):
         made = dataset(file, f"{number}/data")
-        groups = file[f"{number}/metadata"]
+        groups = {key: group(file, f"{number}/metadata/{key}") for key in group(file, f"{number}/metadata")}
         below = tuple(
             {name: _scalar(groups[key], name) for name in groups[key] if name in FIELDS}
             for key in sorted(groups, key=lambda key: (len(key), key))
@@ -53,10 +59,13 @@ def grouped_signals(path: Path, file: h5py.File) -> Iterator[Signal]:
         yield Signal(made.shape, made.dtype, {}, below)
 
 
-def _scalar(group: h5py.Group, name: str) -> Any:
-    """A scalar dataset as a Python value; None for anything larger."""
-    made = h5py.h5d.open(group.id, name.encode())  # a third of the time of group[name]
-    if made.shape not in ((), (1,)):
+def _scalar(place: h5py.Group, name: str) -> Any:
+    """A scalar dataset as a Python value; None for anything larger, and for links."""
+    key = name.encode()
+    if place.id.links.get_info(key).type != h5py.h5l.TYPE_HARD:
+        return None
+    made = h5py.h5d.open(place.id, key)  # a third of the time of place[name]
+    if made.shape not in ((), (1,)) or made.dtype.itemsize > _MOST_TEXT:
         return None
     value = np.empty(made.shape, made.dtype)
     made.read(h5py.h5s.ALL, h5py.h5s.ALL, value)

@@ -89,7 +89,7 @@ def _scalars(
             objects.append(f"{name} ({kind})")
         elif made.size == 1 and made.dtype.kind in "fiu":
             said[key] = float(made[()].reshape(-1)[0])
-        elif made.size == 1 and h5py.check_string_dtype(made.dtype) and not matlab:
+        elif made.size == 1 and h5py.check_string_dtype(made.dtype) and made.dtype.itemsize <= 4096 and not matlab:
             value = made[()] if made.shape == () else made[()].reshape(-1)[0]
             said[key] = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
     return said, hidden(objects)

@@ -42,7 +42,7 @@ def recordings(path: Path, options: ReadOptions) -> list[Recording]:
         if len(shape) != 1 or shape[0] % 2 or shape[0] < 2 or first.dtype.kind != "f" or kind is None:
             raise InputError(f"{path}: {keyed[0][1]} is {first.dtype} {shape}", f"expected {LAYOUT}")
         for _, name in keyed:
-            inside = not isinstance(file.get(name, getlink=True), h5py.ExternalLink)
+            inside = isinstance(file.get(name, getlink=True), h5py.HardLink)
             made: Any = file[name] if inside else None
             alike = isinstance(made, h5py.Dataset) and (made.shape, made.dtype) == (shape, first.dtype)
             if not alike or made.is_virtual or made.external:
