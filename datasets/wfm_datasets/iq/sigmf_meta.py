@@ -83,49 +83,58 @@ def recordings(meta: Mapping[str, Any], source: Source, name: str, where: str) -
     rate = _number(head, "core:sample_rate", where, least=0, most=1e15, default=0.0) or None
     trailing = int(_number(head, "core:trailing_bytes", where, least=0, most=source.size, default=0))
     base = int(_number(head, "core:offset", where, least=0, most=2**62, default=0))
-    pitch = kind.sample_bytes * channels
     captures = _captures(meta, where, base)
     headers = sum(capture.header_bytes for capture in captures)
     samples, dropped = fitting(max(0, source.size - headers - trailing), kind, channels)
     if samples == 0:
         raise InputError(f"{source.path}: {source.size} bytes hold no whole sample of {kind.name}", "record it again")
-    notes = ["real numbers: the imaginary part is zero"] if not kind.complex else []
-    if dropped:
-        notes.append(f"{dropped} bytes at the end make no whole sample")
     first = int(source.layout.get("offset", 0))
-    stretches = _stretches(captures, samples, first, pitch, where)
+    stretches = _stretches(captures, samples, first, kind.sample_bytes * channels, where)
     annotations, outside = _annotations(meta, where, base, samples)
-    if outside:
-        notes.append(f"{outside} annotations lie outside the {samples} samples")
+    notes = (
+        ("real numbers: the imaginary part is zero", not kind.complex),
+        (f"{dropped} bytes at the end make no whole sample", dropped > 0),
+        (f"{outside} annotations lie outside the {samples} samples", outside > 0),
+    )
     labelled = any(note.label is not None for note in annotations)
-    made = []
-    for number, (stretch, inside) in enumerate(zip(stretches, _inside(annotations, stretches, where), strict=True)):
-        layout = dict(source.layout) | (
-            {"offset": stretch.segments[0][1]} if len(stretch.segments) == 1 else {"segments": stretch.segments}
-        )
-        made.append(
-            Recording(
-                name=name if len(stretches) == 1 else f"{name}{'.' if '#' in name else '#'}{number}",
-                path=source.path,
-                format="SigMF",
-                datatype=kind.name,
-                samples=stretch.stop - stretch.start,
-                channels=channels,
-                sample_rate=rate,
-                center_frequency=stretch.frequency,
-                annotations=tuple(inside),
-                fields=_fields(head),
-                origin={"datatype": "metadata"}
-                | ({"sample_rate": "metadata"} if rate else {})
-                | ({"center_frequency": "metadata"} if stretch.frequency is not None else {})
-                | ({"label": "annotations"} if labelled else {}),
-                notes=tuple(notes),
-                dropped_bytes=dropped if number == len(stretches) - 1 else 0,
-                backend="memory" if source.in_memory else "flat",
-                layout=layout,
-            )
-        )
-    return made
+    whole = Recording(
+        name=name,
+        path=source.path,
+        format="SigMF",
+        datatype=kind.name,
+        samples=samples,
+        channels=channels,
+        sample_rate=rate,
+        fields=_fields(head),
+        origin={"datatype": "metadata"}
+        | ({"sample_rate": "metadata"} if rate else {})
+        | ({"label": "annotations"} if labelled else {}),
+        notes=tuple(note for note, holds in notes if holds),
+        backend="memory" if source.in_memory else "flat",
+        layout=source.layout,
+    )
+    pieces = zip(stretches, _inside(annotations, stretches, where), strict=True)
+    made = [_part(whole, stretch, inside) for stretch, inside in pieces]
+    made[-1] = replace(made[-1], dropped_bytes=dropped)
+    if len(made) == 1:
+        return made
+    dot = "." if "#" in name else "#"
+    return [replace(recording, name=f"{name}{dot}{number}") for number, recording in enumerate(made)]
+
+
+def _part(whole: Recording, stretch: _Stretch, annotations: list[Annotation]) -> Recording:
+    """One stretch of a recording."""
+    segments = stretch.segments
+    place = {"offset": segments[0][1]} if len(segments) == 1 else {"segments": segments}
+    tuned = {} if stretch.frequency is None else {"center_frequency": "metadata"}
+    return replace(
+        whole,
+        samples=stretch.stop - stretch.start,
+        center_frequency=stretch.frequency,
+        annotations=tuple(annotations),
+        origin={**whole.origin, **tuned},
+        layout={**whole.layout, **place},
+    )
 
 
 @dataclass(frozen=True)

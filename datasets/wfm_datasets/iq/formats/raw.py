@@ -97,23 +97,12 @@ def _describe(
     samples, dropped = fitting(max(0, total - header.bytes), kind)
     if samples == 0:
         raise InputError(f"{path}: {total} bytes hold no sample of {datatype}", _REMEDY)
-    q_first = options.order == "qi" or (options.order == "auto" and named.q_first)
-    if header.bytes:
-        layout = {**layout, "offset": header.bytes}
-    if q_first:
-        layout = {**layout, "order": "qi"}
-    if datatype == "cu8":
-        layout = {**layout, "zero": RTL_ZERO}
-    origin = {"datatype": how}
-    if datatype == "cu8":
-        origin["zero"] = f"{RTL_ZERO}, as RTL-SDR receivers write"
-    if q_first:
-        origin["order"] = "--order" if options.order == "qi" else f"file name ({named.writer})"
-    for field, value in (("sample_rate", header.sample_rate), ("center_frequency", header.center_frequency)):
-        if value is not None:
-            origin[field] = header.name
-        elif getattr(named, field) is not None:
-            origin[field] = "file name"
+    place, origin = _place(layout, header, datatype, options, named)
+    notes = (
+        f"{header.bytes} bytes before the samples: {header.name}" if header.bytes else None,
+        None if how.startswith("guess") else sniff.disagreement(body, datatype),
+        f"{dropped} bytes at the end make no whole sample" if dropped else None,
+    )
     recording = Recording(
         name=path.stem,
         path=path,
@@ -122,19 +111,34 @@ def _describe(
         samples=samples,
         sample_rate=header.sample_rate or named.sample_rate,
         center_frequency=header.center_frequency or named.center_frequency,
-        origin=origin,
+        origin={"datatype": how, **origin},
+        notes=tuple(note for note in notes if note),
         dropped_bytes=dropped,
         backend="memory" if "decoder" in layout else "flat",
-        layout=layout,
+        layout=place,
     )
-    notes = []
+    return sniff.examine(recording, certain=False, read_as=f" (read as {datatype}: {how})")
+
+
+def _place(
+    layout: dict[str, JSON], header: Header, datatype: str, options: ReadOptions, named: NameFacts
+) -> tuple[dict[str, JSON], dict[str, str]]:
+    """Keys of the backend, and where they, rate and frequency come from."""
+    made, origin = dict(layout), {}
     if header.bytes:
-        notes.append(f"{header.bytes} bytes before the samples: {header.name}")
-    if not how.startswith("guess") and (other := sniff.disagreement(body, datatype)):
-        notes.append(other)
-    if dropped:
-        notes.append(f"{dropped} bytes at the end make no whole sample")
-    return sniff.examine(replace(recording, notes=tuple(notes)), certain=False, read_as=f" (read as {datatype}: {how})")
+        made["offset"] = header.bytes
+    if options.order == "qi" or (options.order == "auto" and named.q_first):
+        made["order"] = "qi"
+        origin["order"] = "--order" if options.order == "qi" else f"file name ({named.writer})"
+    if datatype == "cu8":
+        made["zero"] = RTL_ZERO
+        origin["zero"] = f"{RTL_ZERO}, as RTL-SDR receivers write"
+    for field, value in (("sample_rate", header.sample_rate), ("center_frequency", header.center_frequency)):
+        if value is not None:
+            origin[field] = header.name
+        elif getattr(named, field) is not None:
+            origin[field] = "file name"
+    return made, origin
 
 
 def _datatype(path: Path, body: bytes, options: ReadOptions, named: NameFacts) -> tuple[str, str]:
