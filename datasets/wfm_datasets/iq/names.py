@@ -136,7 +136,7 @@ def _value(number: str, prefix: str) -> float:
 
 
 def _hertz(letter: str, name: str) -> float | None:
-    """`f5.92e9` and `s15.36e6` count Hz. `f1860_s1.92` counts MHz: together only, `s1` alone may be a session."""
+    """`f5.92e9` and `s15.36e6` count Hz. `f1860_s1.92` counts MHz: together only, `s1` alone may count series."""
     if match := re.search(rf"(?:^|[_-]){letter}(\d+(?:\.\d+)?e\d+)(?=[_-]|\.[A-Za-z]|$)", name):
         return float(match[1])
     number = r"(\d+(?:\.\d+)?)"
