@@ -17,6 +17,16 @@ Columns = Mapping[str, NDArray[np.float64]]
 QUANTILE = re.compile(r"(?P<system>.*nmse.*?)(?:_db)?_(?P<quantile>median|p10|p90)")
 """Column of a reconstruction error in dB: `val_nmse_db_median`, `val_nmse_rank1_db_p90` ..."""
 _REFERENCE = re.compile(r"rank_?(\d+)")
+_PLAIN = {
+    "visible": "mean of what is visible",
+    "frequency": "mean at each frequency",
+    "nearest": "nearest visible frame",
+    "latent_context": "mean of the visible tokens",
+    "latent_mean": "mean target of the batch",
+}
+"""References other than completions, by what follows `nmse_`."""
+UNTRAINED = " (no training)"
+"""How the titles of references end."""
 
 
 def summarise(run: Run) -> Pretraining | None:
@@ -62,7 +72,9 @@ def reconstruction(columns: Columns, row: int | None) -> list[tuple[str, dict[st
         value = at(values, row)
         if match and value is not None:
             systems.setdefault(match["system"], {})[match["quantile"]] = value
-    return sorted(systems.items(), key=lambda item: reference_rank(item[0]) or 0)
+    return sorted(
+        systems.items(), key=lambda item: (system_title(item[0]) != "this model", reference_rank(item[0]) or 0)
+    )
 
 
 def at(values: NDArray[np.float64], row: int | None) -> float | None:
@@ -75,8 +87,16 @@ def at(values: NDArray[np.float64], row: int | None) -> float | None:
 
 def system_title(name: str) -> str:
     """`val_nmse` is the model; `val_nmse_rank1` the completion of rank 1, which needs no training."""
-    rank = reference_rank(name)
-    return "this model" if rank is None else f"rank-{rank} completion (no training)"
+    rank, plain = reference_rank(name), plain_reference(name)
+    if plain is not None:
+        return _PLAIN[plain] + UNTRAINED
+    return "this model" if rank is None else f"rank-{rank} completion{UNTRAINED}"
+
+
+def plain_reference(name: str) -> str | None:
+    """Which reference other than a completion a column or array stands for; None for all others."""
+    found = name.rpartition("nmse_")[2]
+    return found if found in _PLAIN else None
 
 
 def reference_rank(name: str) -> int | None:

@@ -10,15 +10,25 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from wfm_cli.core.evaluation.report.pretraining import QUANTILE, reference_rank, system_title
+from wfm_cli.core.evaluation.report.pretraining import (
+    QUANTILE,
+    UNTRAINED,
+    plain_reference,
+    reference_rank,
+    system_title,
+)
 from wfm_cli.core.evaluation.report.style import COLUMN, GREY, PAGE, PALETTE, grid, look, new_figure
 from wfm_cli.core.store.run import Run
 
 Columns = Mapping[str, NDArray[np.float64]]
 
 _PANELS = (
+    ("Loss by expert", "loss", r"loss_(masked|contrastive)_.+"),
     ("Loss", "loss", r".*loss.*"),
     ("Reconstruction on validation", "NMSE (dB)", r".*nmse.*"),
+    ("Retrieval of views", "share", r"(val_)?retrieval.*"),
+    ("Use of experts", "share", r"(val_)?expert_.*"),
+    ("Router", "share", r"(val_)?router_(accuracy|entropy|uneven)"),
     ("Learning rate", "learning rate", r"lr|learning_rate.*"),
     ("Gradient norm", "gradient norm", r".*grad.*norm.*"),
     ("Effective rank", "RankMe", r".*rankme.*"),
@@ -67,7 +77,7 @@ def reconstruction_figure(run: Run) -> Figure | None:
             share = 100 * np.arange(1, values.size + 1) / values.size
             model = system_title(name) == "this model"
             color, width, line = (PALETTE[0], 1.6, "-") if model else (GREY, 1.0, reference_line(name))
-            label = system_title(name).partition(" completion")[0]
+            label = _short(name)
             axes.step(values, share, line, where="post", label=label, color=color, linewidth=width)
         axes.set(xlabel="NMSE of masked tokens (dB)", ylabel="validation samples (%)", ylim=(0, 100))
         axes.legend(loc="lower right")
@@ -77,7 +87,15 @@ def reconstruction_figure(run: Run) -> Figure | None:
 
 def reference_line(name: str) -> str:
     """Dashes of a training-free reference, the same in every figure."""
+    plain = plain_reference(name)
+    if plain is not None:
+        return {"visible": ":", "frequency": "--"}.get(plain, "-.")
     return (":", "--")[(reference_rank(name) or 0) % 2]
+
+
+def _short(name: str) -> str:
+    """Title of a system in a legend."""
+    return system_title(name).removesuffix(UNTRAINED).removesuffix(" completion")
 
 
 def _panels(columns: Columns) -> list[tuple[str, str, list[str]]]:
@@ -99,7 +117,7 @@ def _panel(axes: Axes, columns: Columns, names: list[str]) -> None:
         known = np.isfinite(columns[name])
         reference = name in medians and system_title(name) != "this model"
         color = GREY if reference else PALETTE[index % len(PALETTE)]
-        label = system_title(name).partition(" completion")[0] if medians else _LABELS.get(name, name.replace("_", " "))
+        label = _short(name) if medians else _LABELS.get(name, name.replace("_", " "))
         line = reference_line(name) if reference else "-"
         dots = "." if known.sum() <= 25 and not reference else None
         axes.plot(steps[known], columns[name][known], line, color=color, label=label, marker=dots)
