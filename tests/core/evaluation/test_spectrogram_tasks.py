@@ -8,13 +8,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from ruamel.yaml import YAML
 
 from tests.fakes.evaluation import store_of
 from tests.fakes.stores import MODULATIONS, make_spectrogram_store
 from wfm_cli.core.evaluation.baselines import BASELINES, BaselineSource, unfit
 from wfm_cli.core.evaluation.benchmarking import run_benchmark
 from wfm_cli.core.evaluation.features import extract
-from wfm_cli.core.evaluation.report import render, report_data
+from wfm_cli.core.evaluation.report import collect, render, report_data
+from wfm_cli.core.evaluation.report.view import split_sentence
 from wfm_cli.core.evaluation.taskdata import load_task_data
 from wfm_cli.core.evaluation.tasks import Task, load_task
 from wfm_cli.core.recipe.evaluate import BenchmarkRecipe, ProbeBlock
@@ -119,8 +121,13 @@ def test_classical_rows_of_spectrograms(spectrograms: Store, tmp_path: Path) -> 
 def test_a_store_without_iq_does_without_cumulants(
     spectrograms: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = run_benchmark(suite(spectrograms, tasks=("spectro_modulation",)), tmp_path / "b.zarr")
-    assert "left out: cumulants needs the array iq, which the store does not hold" in capsys.readouterr().err
+    file = tmp_path / "walking.yaml"
+    YAML(typ="safe").dump({**task(only={"labels/mobility": ["pedestrian"]}).model_dump(mode="json")}, file)
+    run = run_benchmark(suite(spectrograms, tasks=(str(file),)), tmp_path / "b.zarr")
+    said = capsys.readouterr().err
+    assert "left out: cumulants needs the array iq, which the store does not hold" in said
+    assert "spectro_modulation: 168 samples of other labels left out" in said
+    assert "168 samples of other labels left out" in split_sentence(collect(run).tables[0])
     labels = {unit.attrs["label"] for unit in run.units()}
     assert labels == {
         "raw input", "PSD statistics", "level and noise floor", "temporal statistics", "majority class / mean"

@@ -34,7 +34,7 @@ def table_rows(
     device, scratch = _device(block), _Scratch()
     table: list[TableRow] = []
     attended: set[tuple[str, str]] = set()
-    networks: dict[ProbeChoice, None] = {}
+    networks = dict.fromkeys(p for p in block.choices if p.kind in SUPERVISED)
     for row, under_test in (*((row, True) for row in tested), *((row, False) for row in beside)):
         if any(row.encoder == known.source.spec for known in table):
             continue

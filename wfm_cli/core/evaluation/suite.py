@@ -88,6 +88,9 @@ def run_suite(suite: Suite, out: Path, kind: str, *, resume: bool = False, progr
     run.set_attrs(status="running", complete=False)
     say = Voice(progress, len(suite.units))
     say.opening(suite.split, suite.leak, suite.tasks[0])
+    for data in suite.tasks:
+        if data.left_out:
+            say.line(f"{data.task.name}: {data.left_out:,} samples of other labels left out")
     try:
         failed = [plan.key for plan in _work(suite, run, say, progress)]
     except BaseException:

@@ -97,7 +97,8 @@ def _draw(
     for lr in block.adapt.lr:
         with _seeded(block.adapt.seed + seed, row.source.device), no_denormals():
             network = _network(choice, data, row, block.adapt.seed + seed)
-            freeze_unused(network, take(rows[: min(2, len(rows))]))
+            if not network.fixed_input:
+                freeze_unused(network, take(rows[: min(2, len(rows))]))
             found = fit(network, take, lesson, data.val, values.look(data), block.adapt, lr)
         if found.score > best.score:
             best, kept = found, network
