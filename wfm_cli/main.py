@@ -6,6 +6,7 @@ Only the standard library and typer are imported here and at the top of the comm
 from __future__ import annotations
 
 import errno
+import io
 import os
 import sys
 import traceback
@@ -75,6 +76,8 @@ def _machine_failed(error: OSError) -> NoReturn:
 
 def main() -> None:
     """Run the command line and exit: 0 done, 1 failed, 2 bad input, 75 saved for a requeue, 130 interrupted."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # file names need not be text, nor terminals show every character
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         app()
     except WfmError as error:

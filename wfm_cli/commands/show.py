@@ -71,7 +71,6 @@ def is_recording(path: Path) -> bool:
 def _show_recordings(path: Path, reading: dict[str, Any], pictures: Path | None, example: int, as_json: bool) -> None:
     from importlib import import_module
 
-    from wfm_cli.core.inspect.recording_picture import picture_names, recording_picture
     from wfm_cli.core.inspect.recording_view import TABLE, recording_view
     from wfm_cli.errors import InputError
 
@@ -87,6 +86,8 @@ def _show_recordings(path: Path, reading: dict[str, Any], pictures: Path | None,
         print_rich(recording_view(facts, iq.excerpt(found.recordings[0]) if one else None))
     if pictures is None:
         return
+    from wfm_cli.core.inspect.recording_picture import picture_names, recording_picture
+
     for stem, (recording, told, channel) in picture_names(_pages(found.recordings, facts["recordings"])).items():
         try:
             excerpt = iq.excerpt(recording, channel, min(example, recording.examples - 1))

@@ -21,9 +21,11 @@ import h5py
 import numpy as np
 import pytest
 
+from tests.fakes import iq_sets
 from tests.fakes.hostile import Opened, explore, limited_memory, watched
 from tests.fakes.iq_seeds import META, archive_members, iq, tar, wav, zipped
 from wfm_cli.errors import InputError
+from wfm_cli.main import main
 from wfm_datasets.iq import memory
 from wfm_datasets.iq.formats import matlab
 from wfm_datasets.iq.recording import open_windows
@@ -122,18 +124,114 @@ def _external(folder: Path, how: str) -> None:
             layout = h5py.VirtualLayout((4, 50), np.complex64)
             layout[...] = h5py.VirtualSource(str(secret), "iq", (4, 50))
             file.create_virtual_dataset("iq", layout)
+        elif how == "soft link":
+            file["far"] = h5py.ExternalLink(str(secret), "/")
+            file["iq"], file["g"] = h5py.SoftLink("/far/iq"), h5py.SoftLink("far/g")
         else:
             file["iq"] = h5py.SoftLink("/b")
             file["b"] = h5py.SoftLink("/iq")
             file["loop"] = file["/"]
 
 
-@pytest.mark.parametrize("how", ["link", "group", "storage", "virtual", "loop"])
+@pytest.mark.parametrize("how", ["link", "group", "storage", "virtual", "soft link", "loop"])
 def test_hdf5_files_read_nothing_but_themselves(folder: Path, how: str) -> None:
     _external(folder, how)
     unreadable(folder)
     assert not scan([str(folder)], ReadOptions(variable="g/iq")).recordings
     assert not scan([str(folder)], ReadOptions(variable="iq")).recordings
+
+
+@pytest.mark.parametrize("name", ["data", "metadata", "index", "component_signals", "metadata/140000"])
+def test_torchsig_groups_lie_in_the_file(folder: Path, name: str) -> None:
+    whole, secret = folder / "a.h5", folder.parent / "outside.h5"
+    iq_sets.torchsig_indexed(whole, iq_sets.signals(2, 40))
+    secret.write_bytes(whole.read_bytes())
+    with h5py.File(whole, "r+") as file:
+        del file[name]
+        file[name] = h5py.ExternalLink(str(secret), f"/{name}")
+    refused(folder, "another file", "damaged")
+
+
+def test_text_of_gigabytes_is_not_read(folder: Path) -> None:
+    """A scalar of two billion characters takes a few bytes in a file that never wrote it."""
+    kind = h5py.h5t.C_S1.copy()
+    kind.set_size(2**31 - 1)
+    scalar = h5py.h5s.create(h5py.h5s.SCALAR)
+    with h5py.File(folder / "plain.h5", "w") as file:
+        file["iq"] = iq(100)
+        h5py.h5d.create(file.id, b"name", kind, scalar)
+    iq_sets.torchsig_indexed(folder / "indexed.h5", iq_sets.signals(2, 40))
+    iq_sets.torchsig_packed(folder / "packed.h5", iq_sets.signals(2, 40))
+    with h5py.File(folder / "indexed.h5", "r+") as file:
+        place = next(group for group in file["metadata"].values() if "class_name" in group)
+        del place["class_name"]
+        h5py.h5d.create(place.id, b"class_name", kind, scalar)
+    with h5py.File(folder / "packed.h5", "r+") as file:
+        del file["schema"]
+        h5py.h5d.create(file.id, b"schema", kind, scalar)
+    found = explore(folder)
+    assert isinstance(found, Scan)
+    assert "plain" in {recording.name for recording in found.recordings}
+
+
+def _edit(name: str, field: str | None, value: Any) -> Any:
+    """Overwrites a table of a packed file."""
+
+    def edit(file: h5py.File) -> None:
+        table = file[name][...]
+        if field is None:
+            table[...] = value
+        else:
+            table[field] = value
+        file[name][...] = table
+
+    return edit
+
+
+PACKED = [
+    _edit("components", None, 0), _edit("parent_records", "parent_id", [0, 0]),
+    _edit("parent_records", "parent_id", [1, 0]), _edit("records", "component_count", 2**31),
+    _edit("records", "component_count", 6), _edit("records", "shape_count", 65535),
+    _edit("records", "data_length", 2**62), _edit("shapes", None, 2**62), _edit("index", None, 2**63),
+    _edit("records", "data_offset", 2**64 - 8), _edit("records", "parent_id", 2**63),
+    *(_edit("metadata", None, text) for text in ("[]", "1", "null", "", "{", "[" * 3000, '{"items": []}')),
+    *(_edit("schema", None, text) for text in ("[]", "1", "{}", "[" * 3000, '{"required_features": 5}')),
+    _edit("metadata", None, '{"items": {"sample_rate": NaN, "snr_db": 1e999, "center_freq": "x", "class_name": [1]}}'),
+    _edit("metadata", None, '{"items": {"snr_db": {"__torchsig_type__": "ndarray", "data": "gA==", "scalar": true}}}'),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("number", range(len(PACKED)))
+def test_tables_of_torchsig_that_contradict_each_other(folder: Path, number: int) -> None:
+    iq_sets.torchsig_packed(folder / "a.h5", iq_sets.crowded(3, 40))
+    with h5py.File(folder / "a.h5", "r+") as file:
+        PACKED[number](file)
+    explore(folder)
+
+
+NAMES = (
+    "f1e999_s9e999.bin", f"f{'9' * 30}_s1.92_g0.bin", "g001_433.92M_0k.cs16", "gqrx_20200101_000000_0_0_fc.raw",
+    f"gqrx_20200101_000000_{'9' * 200}_1_fc.raw", "-1MSps_x.bin", "0_0_0.iq", "n78.fo35028.fs0M.data", "s1e-400.dat",
+    "f0_s0.bin", "u\u00e9_2MSps.cf32", "a b\tc.cf32", "nan_infMHz_2MHz.cf32", "a\nb.cf32", "a\nb.sigmf-meta",
+    "bad\udcff_2MSps.cf32", "[red]x[red].cf32", "[bold].cf32", "*.cf32", "[a-b].bin", "#1.cf32", "SDRSharp_0kHz_IQ.cf32",
+)  # fmt: skip
+
+
+def test_file_names_of_any_kind(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in NAMES:
+        (folder / os.fsdecode(name.encode("utf-8", "surrogateescape"))).write_bytes(iq(300).tobytes())
+    found = explore(folder)
+    assert isinstance(found, Scan)
+    assert len(found.recordings) >= len(NAMES) - 3
+    for path in folder.iterdir():
+        explore(folder, inputs=(str(path),))
+    monkeypatch.setattr("sys.argv", ["wfm", "show", str(folder)])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code == 0
+    assert "[red]x[red]" in capsys.readouterr().out
 
 
 class Program:
