@@ -10,13 +10,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.fakes import hostile
 from tests.fakes.hostile import WEIRD, damage, damaged_json, explore, limited_memory, mutations
-from tests.fakes.iq_seeds import META, SEEDS, iq
+from tests.fakes.iq_seeds import META, SEEDS, iq, parts, wav
+from wfm_datasets.iq.recording import open_windows
 from wfm_datasets.iq.scan import ReadOptions, scan
 
 EXAMPLES = int(os.environ.get("WFM_FUZZ_EXAMPLES", "0"))
@@ -97,3 +99,41 @@ def test_damaged_files_are_read_or_accounted_for(kind: str, originals: Originals
 def test_sigmf_metadata_of_any_content(fresh: Fresh, which: int, value: Any, remove: bool) -> None:
     explore(fresh({"x.sigmf-meta": damaged_json(json.dumps(META), which, value, remove).encode(),
                    "x.sigmf-data": iq().tobytes()}))  # fmt: skip
+
+
+CUT = {
+    "x.cs16": parts("<i2", 20_000),
+    "x.sigmf-data": parts("<i2", 20_000),
+    "x.wav": wav(1, 16, parts("<i2", 20_000)),
+    "x.cf32": iq(200).tobytes(),
+}
+
+
+@pytest.mark.parametrize("name", CUT)
+def test_what_is_left_of_a_cut_file_is_read_right_and_the_rest_is_told(name: str, fresh: Fresh) -> None:
+    head = {**META["global"], "core:datatype": "ci16_le"}
+    meta = {"x.sigmf-meta": json.dumps({"global": head}).encode()} if "sigmf" in name else {}
+
+    def read(content: bytes) -> tuple[np.ndarray[Any, Any], int]:
+        found = explore(fresh({**meta, name: content}))
+        assert not isinstance(found, Exception)
+        if not found.recordings:
+            assert found.failed
+            return np.zeros(0, np.complex64), 0
+        (recording,) = found.recordings
+        window = open_windows(recording)(np.zeros(1, np.int64), np.zeros(1, np.int64), recording.samples)
+        return window[0, 0], recording.dropped_bytes
+
+    whole, _ = read(CUT[name])
+    unit = 8 if name.endswith("cf32") else 4
+
+    @few(12)
+    @given(st.integers(0, len(CUT[name])))
+    def check(length: int) -> None:
+        left, dropped = read(CUT[name][:length])
+        assert np.array_equal(left, whole[: left.size])
+        if left.size:
+            inside = length - (len(CUT[name]) - unit * whole.size)
+            assert (left.size, dropped) == divmod(inside, unit)
+
+    check()

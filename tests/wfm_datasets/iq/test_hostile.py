@@ -213,7 +213,8 @@ NAMES = (
     "f1e999_s9e999.bin", f"f{'9' * 30}_s1.92_g0.bin", "g001_433.92M_0k.cs16", "gqrx_20200101_000000_0_0_fc.raw",
     f"gqrx_20200101_000000_{'9' * 200}_1_fc.raw", "-1MSps_x.bin", "0_0_0.iq", "n78.fo35028.fs0M.data", "s1e-400.dat",
     "f0_s0.bin", "u\u00e9_2MSps.cf32", "a b\tc.cf32", "nan_infMHz_2MHz.cf32", "a\nb.cf32", "a\nb.sigmf-meta",
-    "bad\udcff_2MSps.cf32", "[red]x[red].cf32", "[bold].cf32", "*.cf32", "[a-b].bin", "#1.cf32", "SDRSharp_0kHz_IQ.cf32",
+    "bad\udcff_2MSps.cf32", "[red]x[red].cf32", "[bold].cf32", "*.cf32", "[a-b].bin", "#1.cf32",
+    "SDRSharp_0kHz_IQ.cf32",
 )  # fmt: skip
 
 
