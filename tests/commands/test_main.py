@@ -20,6 +20,7 @@ PREPARE = [
     "spectrogram",
     "waveforms",
     "deepsense",
+    "street",
     "run",
     "init",
     "load",

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from wfm_cli.commands import prepare_deepsense, prepare_spectrogram, prepare_waveforms, prepare_wavesfm
+from wfm_cli.commands import prepare_deepsense, prepare_spectrogram, prepare_street, prepare_waveforms, prepare_wavesfm
 from wfm_cli.commands.building import Workers, build, print_store
 from wfm_cli.commands.common import Json, Out, Set, note, parse_part, print_json
 
@@ -90,6 +90,7 @@ app.command()(prepare_wavesfm.wavesfm)
 app.command()(prepare_spectrogram.spectrogram)
 app.command()(prepare_waveforms.waveforms)
 app.command()(prepare_deepsense.deepsense)
+app.command()(prepare_street.street)
 
 
 def _base_stations(values: list[str] | None) -> int | dict[str, int]:

@@ -54,7 +54,7 @@ class DeepSenseBuilder:
                 f"no sequence has {steps} frames, the longest has {longest}",
                 "ask for shorter windows: source.history and source.horizon",
             )
-        samples = read_radar(Path(frames.files["radar"][0])).shape[1] if "radar" in frames.files else 0
+        samples = read_radar(Path(max(frames.files["radar"]))).shape[1] if "radar" in frames.files else 0
         by_frame, by_window = self._splits(frames, index)
         default = self._default(by_window)
         return BuildPlan(
@@ -82,14 +82,20 @@ class DeepSenseBuilder:
         with np.errstate(invalid="ignore"):
             level = 10 * np.log10(np.maximum(power, floor))
         made: Made = {"frames/power": power.astype(np.float32), "frames/power_db": level.astype(np.float32)}
+        size, depth = self.source.image_size, self._depth
+        samples, angles = int(state["radar_samples"][0]), PROFILES[self.source.radar].angles
         if "path_image" in state:
+            blank = np.zeros((3, size, size), np.uint8)
             paths = state["path_image"][start:stop]
-            made["frames/image"] = np.stack([read_image(Path(p), self.source.image_size) for p in paths])
+            made["frames/image"] = np.stack([read_image(Path(p), size) if p else blank for p in paths])
         if "path_radar" in state:
-            samples = int(state["radar_samples"][0])
-            made["frames/radar"] = np.stack([self._radar(Path(p), samples) for p in state["path_radar"][start:stop]])
+            silent = np.zeros((angles, samples), np.float32)
+            paths = state["path_radar"][start:stop]
+            made["frames/radar"] = np.stack([self._radar(Path(p), samples) if p else silent for p in paths])
         if "path_lidar" in state:
-            images = [depth_image(read_cloud(Path(p)), self._depth) for p in state["path_lidar"][start:stop]]
+            none = np.zeros((0, 3))
+            paths = state["path_lidar"][start:stop]
+            images = [depth_image(read_cloud(Path(p)) if p else none, depth) for p in paths]
             made["frames/lidar"] = np.stack([image.depth for image in images])
             made["frames/lidar_hit"] = np.stack([image.hit for image in images]).astype(np.uint8)
             made["meta/lidar_kept"] = np.array([image.kept / max(1, image.points) for image in images], np.float32)

@@ -46,7 +46,7 @@ class Frames:
     released: NDArray[np.int64]
     """As it stands in the CSV, -1 where there is none."""
     files: Mapping[str, NDArray[np.str_]]
-    """(n,) absolute paths of every large sensor."""
+    """(n,) paths of every large sensor; empty where a challenge names none."""
     audits: Mapping[str, Audit]
     notes: list[str] = field(default_factory=list)
     counts: dict[str, Any] = field(default_factory=dict)
@@ -94,7 +94,8 @@ def _scenario(source: DeepSenseSource, index: Index, number: int, kept: Sequence
     lines = [row.line for row in rows]
     label = f"scenario {index.name}: powers and positions"
     named = progress(rows, total=len(rows), unit="frame", label=label, enabled=show)
-    power = np.stack([_power(index, row) for row in named])
+    arrays = max(len(row.files.get("power", ())) for row in rows)
+    power = np.stack([_power(index, row, arrays) for row in named])
     measured = np.array(["power" in row.files for row in rows])
     dead = np.flatnonzero(measured & np.isnan(power).all(1))
     if len(dead):
@@ -117,7 +118,7 @@ def _scenario(source: DeepSenseSource, index: Index, number: int, kept: Sequence
         power=power,
         beam=beam,
         released=released,
-        files={key: np.array([str(index.folder / row.files[key][0]) for row in rows]) for key in kept},
+        files={key: np.array([_place(index, row, key) for row in rows]) for key in kept},
         audits={index.name: audit_labels(index.path, beam, released, power, source.labels)},
         notes=notes,
         counts={
@@ -130,10 +131,14 @@ def _scenario(source: DeepSenseSource, index: Index, number: int, kept: Sequence
     return _ordered(source, index, frames, lines)
 
 
-def _power(index: Index, row: Row) -> NDArray[np.float64]:
+def _place(index: Index, row: Row, key: str) -> str:
+    return str(index.folder / row.files[key][0]) if row.files.get(key) else ""
+
+
+def _power(index: Index, row: Row, arrays: int) -> NDArray[np.float64]:
     names = row.files.get("power", ())
     if not names:
-        return np.full(BEAMS, np.nan)
+        return np.full(BEAMS * arrays, np.nan)
     return np.concatenate([read_numbers(index.folder / name, BEAMS, "a power file") for name in names])
 
 

@@ -53,6 +53,11 @@ def columns(frames: Frames) -> list[Column]:
         return ArraySpec(name, dtype, (), ("sample",), units, about, attrs), values.astype(dtype)
 
     place = ArraySpec("frames/position", "float64", (2,), ("sample", "axis"), "m", "east and north of the base station")
+    partial = [
+        one(f"meta/{key}_known", "uint8", "1", f"whether there is a file of {key}", paths != "")
+        for key, paths in frames.files.items()
+        if (paths == "").any()
+    ]
     unmeasured = np.where(frames.beam >= 0, np.isnan(frames.power).sum(1), 0)
     return [
         (place, frames.position),
@@ -66,6 +71,7 @@ def columns(frames: Frames) -> list[Column]:
         one("meta/position_known", "uint8", "1", "whether there is a position", frames.known),
         one("meta/power_known", "uint8", "1", "whether there are powers", frames.beam >= 0),
         one("meta/nan_powers", "int16", "1", "beams without a measured power", unmeasured),
+        *partial,
     ]
 
 

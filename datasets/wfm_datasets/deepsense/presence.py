@@ -20,7 +20,7 @@ def present(source: DeepSenseSource, indices: Sequence[Index]) -> tuple[str, ...
     for key in LARGE:
         if key in source.modalities and all(
             any(exists(index.folder, row.files.get(key, ())) for row in index.rows)
-            and not (key == "lidar" and index.rows[0].files[key][0].endswith(".mat"))
+            and not (key == "lidar" and index.rows[0].files.get(key, ("",))[0].endswith(".mat"))
             for index in indices
         ):
             kept.append(key)
@@ -49,7 +49,7 @@ def missing(index: Index, keys: Sequence[str]) -> dict[int, str]:
             names = row.files.get(key, ())
             if names and not exists(index.folder, names):
                 found[number] = next(name for name in names if not exists(index.folder, [name]))
-            elif not names and (key in LARGE or not index.partial):
+            elif not names and not index.partial:
                 found[number] = f"(no {key} is named)"
             if number in found:
                 break

@@ -16,6 +16,7 @@ from wfm_cli.core.recipe.evaluate import BenchmarkRecipe, ProbeRecipe
 from wfm_cli.core.recipe.locate import resolve
 from wfm_cli.core.recipe.prepare import PrepareRecipe
 from wfm_cli.core.recipe.pretrain import PretrainRecipe
+from wfm_cli.core.recipe.street import StreetRecipe
 from wfm_cli.core.recipe.waveforms import WaveformsRecipe
 from wfm_cli.core.recipe.yaml_source import Loc, Source, apply_override, read_source
 from wfm_cli.errors import RecipeError
@@ -28,9 +29,10 @@ STEPS: dict[str, type[Recipe]] = {
     "probe": ProbeRecipe,
     "benchmark": BenchmarkRecipe,
     "waveforms": WaveformsRecipe,
+    "street": StreetRecipe,
 }
 """Recipe models by their `step`."""
-OWN_SOURCES = frozenset({"deepmimo", "wavesfm", "spectrogram"})
+OWN_SOURCES = frozenset({"deepmimo", "wavesfm", "spectrogram", "deepsense"})
 """Kinds of the sources that come with wfm."""
 
 
@@ -87,7 +89,7 @@ def check(source: Source, model: type[R]) -> R:
     step = model.model_fields["step"].default if "step" in model.model_fields else None
     if step is not None and source.data.setdefault("step", step) != step:
         given = source.data["step"]
-        verb = "prepare waveforms" if given == "waveforms" else given
+        verb = f"prepare {given}" if given in ("waveforms", "street") else given
         raise RecipeError(
             f"{source.place(('step',))}: step: this is a {given} recipe, expected {step}",
             f"use `wfm {verb}`, or give a {step} recipe (`wfm recipes list`)",

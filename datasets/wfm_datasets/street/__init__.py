@@ -1,0 +1,1 @@
+"""A simulated street with one base station: vehicles pass, and every sensor sees the same scene."""

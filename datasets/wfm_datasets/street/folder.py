@@ -1,0 +1,202 @@
+"""Scenario folders of a recipe: begun, gone on with where they were stopped, and closed with their indices."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+import signal
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from hashlib import sha256
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from wfm_cli.core.progress import progress as report
+from wfm_cli.core.provenance import versions
+from wfm_cli.core.recipe.loading import to_dict
+from wfm_cli.core.recipe.street import StreetRecipe
+from wfm_cli.core.store.files import atomic_file, canonical, write_all, write_json
+from wfm_cli.errors import InputError, WfmError
+from wfm_datasets.street.layouts import FOLDERS, WRITERS, Shot, index_name, write_station
+from wfm_datasets.street.scene import STREETS, drive, to_json
+
+MANIFEST = "street.json"
+WORK = ".street"
+"""Folder of the rows of finished passes, until the indices are written."""
+_MIDNIGHT_S = 86_400.0
+
+
+@dataclass(frozen=True)
+class Job:
+    """One pass of a vehicle."""
+
+    scenario: str
+    sequence: int
+    """From 1."""
+    frames: int
+    first: int
+    """Number of its first frame in file names."""
+
+    @property
+    def key(self) -> str:
+        """Name of its file of rows."""
+        return f"scenario{self.scenario}-{self.sequence:05d}.json"
+
+
+def plan(recipe: StreetRecipe) -> list[Job]:
+    """All passes, with the numbers of their frames."""
+    jobs = []
+    for scenario in recipe.scenarios:
+        rng = np.random.default_rng([recipe.seed, int(scenario), 0])
+        first = 0 if scenario == "9" else 1
+        for sequence in range(1, recipe.sequences + 1):
+            frames = int(rng.integers(recipe.frames[0], recipe.frames[1] + 1))
+            jobs.append(Job(scenario, sequence, frames, first))
+            first += frames + (int(rng.integers(0, 9)) if recipe.defects else 0)
+    return jobs
+
+
+def build(
+    recipe: StreetRecipe, out: Path, *, workers: int = 1, dry_run: bool = False, progress: bool = True
+) -> dict[str, Any]:
+    """Write every scenario of a recipe into a folder of its own below `out`.
+
+    The files depend on the recipe and its seed alone, not on `workers` or on interruptions.
+
+    Returns:
+        `path`, and per scenario `frames`, `sequences`, `index`.
+
+    Raises:
+        InputError: `out` holds something else.
+        WfmError: a process died, or the disk is full.
+    """
+    jobs = plan(recipe)
+    summary = _summary(recipe, out, jobs)
+    if dry_run:
+        return summary
+    if _begin(recipe, out):
+        todo = [job for job in jobs if not (out / WORK / job.key).is_file()]
+        running = _in_pool(recipe, out, todo, workers) if workers > 1 and len(todo) > 1 else _here(recipe, out, todo)
+        for _ in report(running, total=len(todo), unit="drive", label="street", enabled=progress):
+            pass
+        _close(recipe, out, jobs)
+    return summary
+
+
+def _begin(recipe: StreetRecipe, out: Path) -> bool:
+    """Check or begin the folder; whether anything is left to do."""
+    digest = sha256(canonical({**to_dict(recipe), "name": "", "description": ""})).hexdigest()
+    manifest = out / MANIFEST
+    if manifest.exists():
+        try:
+            known = json.loads(manifest.read_text(encoding="utf-8"))
+            same, complete = known["sha256"] == digest, bool(known["complete"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{manifest}: damaged ({error})", "remove the folder, or give another one") from error
+        if not same:
+            raise InputError(
+                f"{out}: holds the street of another recipe or seed", "give another folder, or remove this one"
+            )
+        return not complete
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"{out}: exists and is not a folder of streets", "give a new or empty folder")
+    (out / WORK).mkdir(parents=True)
+    for scenario in recipe.scenarios:
+        folder = out / f"scenario{scenario}"
+        for name in FOLDERS[WRITERS[scenario]]:
+            (folder / name).mkdir(parents=True)
+        write_station(folder, scenario, STREETS[scenario])
+    _write_manifest(recipe, out, digest, complete=False)
+    return True
+
+
+def _write_manifest(recipe: StreetRecipe, out: Path, digest: str, *, complete: bool) -> None:
+    write_json(
+        out / MANIFEST,
+        {
+            "made_by": "wfm prepare street", "complete": complete, "sha256": digest, "recipe": to_dict(recipe),
+            "streets": {scenario: to_json(STREETS[scenario]) for scenario in recipe.scenarios}, "versions": versions(),
+        },
+    )  # fmt: skip
+
+
+def _summary(recipe: StreetRecipe, out: Path, jobs: Sequence[Job]) -> dict[str, Any]:
+    scenarios = {}
+    for scenario in recipe.scenarios:
+        own = [job for job in jobs if job.scenario == scenario]
+        index = out / f"scenario{scenario}" / index_name(scenario)
+        scenarios[scenario] = {"sequences": len(own), "frames": sum(job.frames for job in own), "index": str(index)}
+    return {"path": str(out), "scenarios": scenarios}
+
+
+def write_pass(recipe: StreetRecipe, out: Path, job: Job) -> None:
+    """All frames of one pass; its rows are written last and mark it as done."""
+    street, writer = STREETS[job.scenario], WRITERS[job.scenario]
+    rng = np.random.default_rng([recipe.seed, int(job.scenario), job.sequence])
+    begin = (36_000.0 + 97.0 * job.sequence) % _MIDNIGHT_S
+    track = drive(street, job.frames, begin, rng, recipe.defects)
+    if recipe.defects and job.frames > 4 and job.sequence % 3 == 0:
+        track.time_s[2] = track.time_s[1]  # a stamp given twice
+    fading = 1.5 * np.cumsum(rng.normal(0, 0.3, job.frames)) / 3
+    rows = []
+    for frame in range(job.frames):
+        odd = recipe.defects
+        shot = Shot(
+            number=job.first + frame,
+            sequence=job.sequence,
+            frame=frame,
+            interpolated=bool(odd and rng.random() < 0.08),
+            broken_beams=int(rng.integers(1, 10)) if odd and rng.random() < 0.01 else 0,
+            fading_db=float(fading[frame]),
+        )
+        rows.append(writer(out / f"scenario{job.scenario}", street, track, shot, recipe, rng))
+    write_json(out / WORK / job.key, {"rows": rows})
+
+
+def _close(recipe: StreetRecipe, out: Path, jobs: Sequence[Job]) -> None:
+    """Join the rows into the indices, then say that the folder is whole."""
+    for scenario in recipe.scenarios:
+        rows = [
+            row
+            for job in jobs
+            if job.scenario == scenario
+            for row in json.loads((out / WORK / job.key).read_text(encoding="utf-8"))["rows"]
+        ]
+        text = io.StringIO(newline="")
+        table = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+        table.writeheader()
+        table.writerows(rows)
+        with atomic_file(out / f"scenario{scenario}" / index_name(scenario)) as descriptor:
+            write_all(descriptor, text.getvalue().encode())
+    digest = json.loads((out / MANIFEST).read_text(encoding="utf-8"))["sha256"]
+    _write_manifest(recipe, out, digest, complete=True)
+    shutil.rmtree(out / WORK, ignore_errors=True)
+
+
+def _here(recipe: StreetRecipe, out: Path, todo: Sequence[Job]) -> Iterator[None]:
+    for job in todo:
+        write_pass(recipe, out, job)
+        yield
+
+
+def _quiet() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C reaches the whole group: leave without a traceback
+
+
+def _in_pool(recipe: StreetRecipe, out: Path, todo: Sequence[Job], workers: int) -> Iterator[None]:
+    pool = ProcessPoolExecutor(min(workers, len(todo)), get_context("spawn"), _quiet)
+    try:
+        for future in as_completed([pool.submit(write_pass, recipe, out, job) for job in todo]):
+            yield future.result()
+    except BrokenProcessPool as error:
+        hint = "often too little memory: use fewer workers; the same command goes on where it stopped"
+        raise WfmError("a worker process died", hint) from error
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
