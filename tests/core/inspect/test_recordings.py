@@ -13,7 +13,9 @@ from rich.console import Console
 
 from wfm_cli.core.evaluation.report import style
 from wfm_cli.core.inspect.recording_picture import picture_names, recording_figure, recording_picture
-from wfm_cli.core.inspect.recording_view import recording_view, si, text_waterfall
+from wfm_cli.core.inspect.recording_view import recording_view
+from wfm_cli.core.inspect.text import si
+from wfm_cli.core.inspect.text_waterfall import text_waterfall
 from wfm_cli.core.signal.levels import measure
 from wfm_cli.core.signal.waterfall import Excerpt, column_powers, dbfs
 

@@ -17,7 +17,7 @@ from matplotlib.patheffects import withStroke
 
 from wfm_cli.core.evaluation.report.style import GREY, PAGE, PALETTE, grid, look, new_figure, save
 from wfm_cli.core.inspect.kinds import make_folder
-from wfm_cli.core.inspect.recording_view import si
+from wfm_cli.core.inspect.text import si
 from wfm_cli.core.signal.waterfall import FLOOR_DBFS, Excerpt, colour_range
 
 T = TypeVar("T")

@@ -32,6 +32,18 @@ def number(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
+def si(value: float | None, unit: str) -> str:
+    """A number with a prefix: `2.4 MHz`, `16.5 µs`; `–` for nothing."""
+    if value is None:
+        return "–"
+    if value == 0:
+        return f"0 {unit}"
+    for scale, prefix in ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n")):
+        if abs(value) >= scale * 0.99999999:
+            return f"{value / scale:.7g} {prefix}{unit}"
+    return f"{value:.3g} {unit}"
+
+
 def sparkline(values: ArrayLike, width: int = 24) -> str:
     """The course of finite values in `width` block characters, each the mean of its share of the values."""
     row = np.asarray(values, dtype=np.float64)
