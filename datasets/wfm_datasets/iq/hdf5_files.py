@@ -15,6 +15,7 @@ import numpy as np
 from wfm_cli.errors import InputError
 from wfm_datasets.deepmimo.files import damaged
 from wfm_datasets.iq.flat import stamp
+from wfm_datasets.iq.hdf5_heaps import refuse_endless
 
 _CHUNK_BYTES = 1 << 28
 _TABLE_BYTES = 1 << 30
@@ -32,6 +33,7 @@ def shared(path: Path) -> h5py.File:
     key = (str(path), *stamp(path).values(), os.getpid())
     file = _open.get(key)
     if file is None or not file.id.valid:
+        refuse_endless(path)
         file = _open[key] = h5py.File(path, "r")
     return file
 
@@ -52,8 +54,10 @@ def opened(path: Path) -> Iterator[h5py.File]:
     Raises:
         InputError: it is damaged, or no HDF5 at all.
     """
-    with guarded(path), h5py.File(path, "r") as file:
-        yield file
+    with guarded(path):
+        refuse_endless(path)
+        with h5py.File(path, "r") as file:
+            yield file
 
 
 def is_hdf5(head: bytes) -> bool:
@@ -64,9 +68,10 @@ def is_hdf5(head: bytes) -> bool:
 def root(path: Path) -> tuple[frozenset[str], dict[str, Any]]:
     """Names and attributes at the top of a file; nothing of a file that cannot be opened."""
     try:
+        refuse_endless(path)
         with h5py.File(path, "r") as file:
             return frozenset(file), dict(file.attrs)
-    except _ERRORS:
+    except (*_ERRORS, InputError):
         return frozenset(), {}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -164,3 +165,19 @@ def test_a_damaged_number_in_the_metadata_is_one_line(tmp_path: Path) -> None:
     with h5py.File(path, "r+") as file:
         file["component_metadata"][1] = json.dumps({"items": {"snr_db": number}})
     assert "metadata" in refused(path)
+
+
+def test_a_heap_that_runs_in_circles_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "data.h5"
+    for writer in ("indexed", "packed"):
+        WRITERS[writer](path, iq_sets.signals())
+        data = bytearray(path.read_bytes())
+        heap = data.index(b"GCOL")
+        length, at = struct.unpack_from("<Q", data, heap + 8)[0], heap + 16
+        while number := struct.unpack_from("<H", data, at)[0]:  # on to the free rest
+            assert number < 1000
+            at += 16 + (struct.unpack_from("<Q", data, at + 8)[0] + 7) // 8 * 8
+        assert at + struct.unpack_from("<Q", data, at + 8)[0] == heap + length
+        data[at + 8 : at + 16] = bytes(8)
+        path.write_bytes(data)
+        assert f"heap of strings at byte {heap}" in refused(path)
