@@ -173,3 +173,19 @@ def test_saves_loads_and_rebuilds_from_its_block(tmp_path: Path) -> None:
 def test_impossible_mixtures_are_refused(fields: dict[str, object], message: str) -> None:
     with pytest.raises(InputError, match=message):
         build_encoder(LWMSpectroMoEModel.model_validate({"expert": SMALL, **fields}), (1, 16, 16))
+
+
+def test_probes_tune_the_last_blocks_of_all_experts() -> None:
+    from wfm_cli.core.evaluation.adaptation.networks import build, freeze_unused
+    from wfm_cli.core.recipe.probes import FinetuneProbe, LoraProbe
+
+    made = mixture(expert={**SMALL, "layers": 2}, top=2)
+    batch = torch.randn(4, 1, 16, 16)
+    for choice in (FinetuneProbe(kind="finetune", blocks=1), LoraProbe(kind="lora")):
+        network = build(choice, made, "mean_std", 5)
+        freeze_unused(network, batch)
+        assert network(batch).shape == (4, 5)
+        tuned = {
+            name.split(".")[2] for name, p in network.named_parameters() if p.requires_grad and ".experts." in name
+        }
+        assert tuned == set(made.names)

@@ -298,3 +298,24 @@ def test_telemetry_of_a_mixture() -> None:
     assert sum(shares) == pytest.approx(1.0)
     assert 0 <= found["expert_entropy"] <= 1
     assert {"retrieval", "retrieval_chance", "router_accuracy", "router_entropy"} <= set(found)
+
+
+@pytest.mark.parametrize("model", [MODEL, MIXTURE])
+@pytest.mark.parametrize("kind", ["masked_modelling", "jepa"])
+def test_other_objectives_take_these_encoders(model: dict[str, object], kind: str) -> None:
+    """A context encoder sees visible tokens alone; a head fills in hidden ones, each expert's its own."""
+    torch.manual_seed(0)
+    block: dict[str, object] = {"kind": kind}
+    if kind == "jepa":
+        block["predictor"] = {"width": 16, "depth": 1, "heads": 2}
+    recipe = PretrainRecipe.model_validate(
+        {"data": {"store": "x"}, "model": model, "train": {"steps": 1}, "objective": block, "masks": {"kind": "random"}}
+    )
+    made = build_objective(recipe, build_encoder(recipe.model, (1, 16, 16))).train()
+    parts = made(spectrograms(4, (1, 16, 16)), torch.arange(4), KEY)
+    parts.total.backward()
+    assert torch.isfinite(parts.total.detach())
+    assert all(
+        torch.isfinite(v).all()
+        for v in made.eval().evaluate(spectrograms(4, (1, 16, 16)), torch.arange(4), KEY).values()
+    )

@@ -146,6 +146,13 @@ def test_experts_start_from_runs_and_the_mixture_stands_alone(store: Path, tmp_p
     curves = Run.open(tmp_path / "moe.zarr").curves.read()
     assert {"val_expert_wifi", "val_router_accuracy", "router_loss", "loss_masked_lte", "expert_nr"} <= set(curves)
     (tmp_path / "wifi.zarr").rename(tmp_path / "gone.zarr")
+    longer = recipe(
+        store,
+        model,
+        objective={"routing": ROUTING, "contrastive": None},
+        train={"monitor_label": "labels/standard", "steps": 7},
+    )
+    assert pretrain(longer, tmp_path / "moe.zarr", resume=True, progress=False)
     features = wfm.embed(f"{tmp_path / 'moe.zarr'}@mean_std", store, indices=range(5), array="spectrogram")
     assert features.shape == (5, 32)
     control = wfm.embed(f"random:{tmp_path / 'moe.zarr'}", store, indices=range(5), array="spectrogram")

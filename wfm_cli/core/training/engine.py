@@ -79,7 +79,8 @@ def pretrain(
     tracking.check(recipe.train.tracking)
     with connect(recipe.train.device) as world, arithmetic(recipe.train.precision, world):
         status = Status(progress and world.main)
-        parts = world.together(lambda: _build(recipe, world))
+        going_on = resume and bool(Checkpoints(out).steps())
+        parts = world.together(lambda: _build(recipe, world, going_on))
         run = world.first(lambda: _open(recipe, out, resume, parts, world))
         if world.agree(run is not None and run.complete):
             return None if run is None else finished_summary(run, status)
@@ -99,8 +100,11 @@ def pretrain(
         return _train(trainer, recipe, out, start)
 
 
-def _build(recipe: PretrainRecipe, world: World) -> Parts:
-    """Open the store and make encoder, objective and loader; nothing is written yet."""
+def _build(recipe: PretrainRecipe, world: World, going_on: bool = False) -> Parts:
+    """Open the store and make encoder, objective and loader; nothing is written yet.
+
+    Where the training goes on from a checkpoint, the runs that experts started from are not needed again.
+    """
     data, train = recipe.data, recipe.train
     if train.batch_size % world.size:
         raise RecipeError(
@@ -117,7 +121,8 @@ def _build(recipe: PretrainRecipe, world: World) -> Parts:
         )
     torch.manual_seed(recipe.seed)
     encoder = build_encoder(samples.model, samples.shape, tuple(store.spec(data.array).dims))
-    load_experts(encoder, samples.model)
+    if not going_on:
+        load_experts(encoder, samples.model)
     objective = build_objective(recipe, encoder)
     give_labels(objective, store)
     loader = BatchLoader(
