@@ -125,7 +125,7 @@ def describe_recording(recording: Recording, budget: int = BUDGET) -> dict[str, 
             return {**facts, "error": error.message}
         facts["measured_samples"] = found[0].samples
         facts["levels"] = [asdict(levels) for levels in found]
-        facts["findings"] = findings(found)
+        facts["findings"] = findings(found, real=recording.datatype.startswith("r"))
     return facts
 
 
@@ -150,16 +150,21 @@ def converter_step(datatype: str) -> float:
     return 2.0 ** (1 - int(match[1])) if match else 0.0
 
 
-def findings(channels: Sequence[Levels]) -> list[str]:
-    """What is conspicuous in the levels, one sentence each."""
+def findings(channels: Sequence[Levels], real: bool = False) -> list[str]:
+    """What is conspicuous in the levels, one sentence each.
+
+    Args:
+        channels: From `measure_recording`.
+        real: The samples are known to be real.
+    """
     said = []
     for number, found in enumerate(channels):
         where = f"channel {number}: " if len(channels) > 1 else ""
-        said += [where + text for text in _conspicuous(found)]
+        said += [where + text for text in _conspicuous(found, real)]
     return said
 
 
-def _conspicuous(found: Levels) -> list[str]:
+def _conspicuous(found: Levels, real: bool) -> list[str]:
     said = []
     if found.nonfinite:
         said.append(f"{found.nonfinite:,} samples are NaN or infinite")
@@ -169,7 +174,7 @@ def _conspicuous(found: Levels) -> list[str]:
         said.append(f"{100 * found.clipped:.2g} % of the samples are clipped: the gain was too high")
     elif found.flat_tops > 1e-3:
         said.append(f"{100 * found.flat_tops:.2g} % of the samples stick to the largest value: clipped before scaling")
-    if found.symmetry is not None and found.symmetry > 0.9999:
+    if not real and found.symmetry is not None and found.symmetry > 0.9999:
         said.append("the spectrum is symmetric: real samples or audio rather than I/Q")
     if found.constant > 0.5:
         said.append(f"{100 * found.constant:.0f} % of the samples lie in constant runs")

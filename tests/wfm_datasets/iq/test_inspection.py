@@ -155,7 +155,9 @@ def test_a_file_that_is_no_recording_is_refused_with_its_reason(tmp_path: Path) 
 def test_what_is_conspicuous_is_said(signal: np.ndarray[Any, Any], words: str) -> None:
     from wfm_cli.core.signal.levels import measure
 
-    assert any(words in text for text in inspection.findings([measure(signal.astype(np.complex64))]))
+    levels = [measure(signal.astype(np.complex64))]
+    assert any(words in text for text in inspection.findings(levels))
+    assert not any("symmetric" in text for text in inspection.findings(levels, real=True))
 
 
 def test_nothing_is_said_of_a_plain_signal() -> None:

@@ -52,7 +52,7 @@ def _one(facts: Mapping[str, Any], found: Mapping[str, Any], excerpt: Excerpt | 
     if excerpt is not None:
         yield Text("")
         yield text_waterfall(excerpt, found)
-    yield from _other_files(facts["outcomes"])
+    yield from _other_files([outcome for outcome in facts["outcomes"] if outcome["status"] == "failed"])
 
 
 def _amount(found: Mapping[str, Any]) -> str:
@@ -122,7 +122,8 @@ def _level_rows(channels: Sequence[Mapping[str, Any]], rate: float | None) -> di
     def hertz(key: str) -> list[str]:
         if not rate:
             return row(key, "of the rate", ".4f")
-        return ["–" if c[key] is None else si(float(f"{c[key] * rate:.4g}"), "Hz") for c in channels]
+        shares = [None if c[key] is None else round(c[key], 6) for c in channels]
+        return ["–" if share is None else si(float(f"{share * rate:.4g}"), "Hz") for share in shares]
 
     # Integers reach 3.01 dBFS at most: what lies beyond are counts of a converter whose limits nobody tells.
     counts = [c["peak_dbfs"] > 3.1 for c in channels]
