@@ -58,18 +58,8 @@ def read_mixture(
     Raises:
         InputError: parts are missing or do not fit together; one line that names the part.
     """
-    entries = _entries(loaded, file)
-    states = _expert_states(loaded, entries, file, folder)
-    experts: dict[str, tuple[LWMSpectroModel, dict[str, Tensor]]] = {}
-    ignored = 0
-    for name, (state, source) in states.items():
-        official, left = _encoder_of(state, source)
-        found, tensors, _ = rename(official, source, "spectro", heads)
-        assert isinstance(found, LWMSpectroModel)
-        experts[name], ignored = (found, tensors), ignored + left
-    blocks = {found.model_dump_json() for found, _ in experts.values()}
-    if len(blocks) > 1:
-        raise InputError(f"{file}: its experts have different sizes", _HINT)
+    states = _expert_states(loaded, _entries(loaded, file), file, folder)
+    experts, ignored = _renamed(states, file, heads)
     block = LWMSpectroMoEModel.model_validate(
         {
             "experts": dict.fromkeys(experts),
@@ -96,6 +86,22 @@ def read_mixture(
         "classes": loaded.get("num_classes"),
     }
     return Mixture(block, weights, classifier, info)
+
+
+def _renamed(
+    states: Mapping[str, tuple[Mapping[str, Tensor], Path]], file: Path, heads: int | None
+) -> tuple[dict[str, tuple[LWMSpectroModel, dict[str, Tensor]]], int]:
+    """Block and weights of every expert under our names, and how many tensors of heads were left out."""
+    experts: dict[str, tuple[LWMSpectroModel, dict[str, Tensor]]] = {}
+    ignored = 0
+    for name, (state, source) in states.items():
+        official, left = _encoder_of(state, source)
+        found, tensors, _ = rename(official, source, "spectro", heads)
+        assert isinstance(found, LWMSpectroModel)
+        experts[name], ignored = (found, tensors), ignored + left
+    if len({found.model_dump_json() for found, _ in experts.values()}) > 1:
+        raise InputError(f"{file}: its experts have different sizes", _HINT)
+    return experts, ignored
 
 
 def _entries(loaded: Mapping[str, Any], file: Path) -> list[tuple[str, Mapping[str, Any]]]:

@@ -42,7 +42,8 @@ class TrainBlock(Strict):
     batch_size: int = Field(64, ge=1)
     """Samples per optimiser step over all devices together."""
     micro_batch: int | None = Field(None, ge=1)
-    """Samples per forward pass of one device; larger batches accumulate gradients. Does not change the result."""
+    """Samples per forward pass of one device; larger batches accumulate gradients. Does not change the result, unless
+    the objective compares the samples of a micro-batch (contrast, SIGReg, the equal use of experts)."""
     lr: float = Field(1e-3, gt=0)
     """Peak learning rate."""
     min_lr: float = Field(1e-6, ge=0)
