@@ -201,8 +201,7 @@ def _classes(recordings: Sequence[Recording]) -> dict[str, dict[str, int]]:
     of: dict[str, Counter[str]] = {"recordings": Counter(), "examples": Counter(), "annotations": Counter()}
     for recording in recordings:
         if "label" in recording.columns:
-            names, counts = np.unique(recording.columns["label"], return_counts=True)
-            of["examples"].update({str(name): int(n) for name, n in zip(names, counts, strict=True)})
+            of["examples"].update(map(str, recording.columns["label"].tolist()))
         elif recording.label is not None:
             of["recordings"][recording.label] += 1
         of["annotations"].update(note.label for note in recording.annotations if note.label is not None)
@@ -211,9 +210,9 @@ def _classes(recordings: Sequence[Recording]) -> dict[str, dict[str, int]]:
 
 def _column(values: NDArray[Any]) -> dict[str, Any]:
     """A summary of one value per example: its values with counts where they are few, else its range."""
-    found, counts = np.unique(values, return_counts=True)
-    if found.size <= 64:
-        return {"counts": {str(value): int(n) for value, n in zip(found.tolist(), counts, strict=True)}}
+    counts = Counter(values.tolist())  # many times as fast as sorting millions of names
+    if len(counts) <= 64:
+        return {"counts": {str(value): counts[value] for value in sorted(counts)}}
     if values.dtype.kind in "iuf":
-        return {"min": float(np.nanmin(values)), "max": float(np.nanmax(values)), "distinct": int(found.size)}
-    return {"distinct": int(found.size)}
+        return {"min": float(np.nanmin(values)), "max": float(np.nanmax(values)), "distinct": len(counts)}
+    return {"distinct": len(counts)}

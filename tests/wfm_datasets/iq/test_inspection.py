@@ -173,3 +173,14 @@ def test_nothing_is_said_of_a_plain_signal() -> None:
 )
 def test_steps_of_converters(datatype: str, step: float) -> None:
     assert converter_step(datatype) == step
+
+
+def test_columns_are_counted_or_summed_up(tmp_path: Path) -> None:
+    labels = np.array(["b", "a", "b", "b"])
+    np.savez(tmp_path / "set.npz", x=np.stack([tone(64, 0.1)] * 4), label=labels, snr=np.array([0.0, 5.0, 0.0, 5.0]))
+    facts = describe(look(tmp_path / "set.npz", ReadOptions()))
+    assert facts["recordings"][0]["columns"]["label"] == {"counts": {"a": 1, "b": 3}}
+    assert {name: counts["examples"] for name, counts in facts["classes"].items()} == {"a": 1, "b": 3}
+    many = inspection._column(np.arange(1000.0))
+    assert many == {"min": 0.0, "max": 999.0, "distinct": 1000}
+    assert inspection._column(np.array([f"n{n}" for n in range(100)])) == {"distinct": 100}
