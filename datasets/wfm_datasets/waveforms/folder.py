@@ -19,12 +19,12 @@ from wfm_cli.core.recipe.waveforms import WaveformsRecipe
 from wfm_cli.core.store.files import write_json
 from wfm_cli.errors import InputError, WfmError
 from wfm_datasets.iq.write import write_sigmf
-from wfm_datasets.waveforms.make import make
+from wfm_datasets.waveforms.make import Journey, make, travel
 from wfm_datasets.waveforms.plan import BYTES, Item, Plan, plan
-from wfm_datasets.waveforms.users import Users
 
 MANIFEST = "waveforms.json"
 """Name of the file that says what a folder holds."""
+Job = tuple[Item, Journey]
 _SHARE = 8
 """Recordings that a process makes before it reports."""
 
@@ -151,13 +151,15 @@ def as_dict(summary: Summary) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class _Maker:
+    """Kept small: a process that dies while a long message is on its way to it is never missed."""
+
     recipe: WaveformsRecipe
-    users: dict[str, Users]
     out: Path
 
-    def write(self, item: Item) -> bool:
+    def write(self, job: Job) -> bool:
         """Make and write one recording; whether its gain had to be lowered."""
-        made = make(item, self.recipe, self.users)
+        item, journey = job
+        made = make(item, self.recipe, journey)
         write_sigmf(
             self.out / item.name,
             made.received.samples,
@@ -170,8 +172,12 @@ class _Maker:
 
 
 def _here(planned: Plan, out: Path, todo: Sequence[Item]) -> Iterator[bool]:
-    maker = _Maker(planned.recipe, planned.users, out)
-    return map(maker.write, todo)
+    maker = _Maker(planned.recipe, out)
+    return (maker.write(_job(planned, item)) for item in todo)
+
+
+def _job(planned: Plan, item: Item) -> Job:
+    return item, travel(item, planned.recipe, planned.users)
 
 
 _maker: _Maker | None = None
@@ -180,20 +186,27 @@ _maker: _Maker | None = None
 def _start(maker: _Maker) -> None:
     global _maker
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C reaches the whole group: leave without a traceback
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     _maker = maker
 
 
-def _share(items: Sequence[Item]) -> list[bool]:
+def _share(jobs: Sequence[Job]) -> list[bool]:
     if _maker is None:
         raise RuntimeError("the pool has not been initialised")
-    return [_maker.write(item) for item in items]
+    return [_maker.write(job) for job in jobs]
 
 
 def _in_pool(planned: Plan, out: Path, shares: Sequence[Sequence[Item]], workers: int) -> Iterator[bool]:
-    maker = _Maker(planned.recipe, planned.users, out)
+    maker = _Maker(planned.recipe, out)
     pool = ProcessPoolExecutor(min(workers, len(shares)), get_context("spawn"), _start, (maker,))
     try:
-        for future in as_completed([pool.submit(_share, share) for share in shares]):
+        # Processes start with Ctrl-C held back: interrupted while importing, they would print a traceback each.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            futures = [pool.submit(_share, [_job(planned, item) for item in share]) for share in shares]
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for future in as_completed(futures):
             yield from future.result()
     except BrokenProcessPool as error:
         hint = "often too little memory: use fewer workers; the same command goes on where it stopped"

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import fft
 
 from wfm_cli.core.recipe.waveforms import WaveformsRecipe
@@ -14,7 +15,7 @@ from wfm_datasets.waveforms import cellular, wifi
 from wfm_datasets.waveforms.channel import propagate
 from wfm_datasets.waveforms.plan import Item
 from wfm_datasets.waveforms.receiver import PASSBAND, Received, place, receive, resampled
-from wfm_datasets.waveforms.signal import Signal
+from wfm_datasets.waveforms.signal import Complex, Signal
 from wfm_datasets.waveforms.single_carrier import single_carrier
 from wfm_datasets.waveforms.users import SPEED_OF_LIGHT, Users
 
@@ -22,6 +23,24 @@ MARGIN_MS = 1
 """Made beyond a recording, half before and half behind it: filters and delays are periodic there."""
 START_S = 2e-4
 """Signals begin at a random time of this length, so that no symbol clock is known."""
+
+
+@dataclass(frozen=True)
+class Journey:
+    """A user and the way it moves, as the paths between it and the base station."""
+
+    user: int
+    """Index in the scenario."""
+    frequency_hz: float
+    speed_mps: float
+    heading_deg: float
+    """Direction of motion, degrees from the x axis towards y."""
+    gain: Complex
+    """(P,)."""
+    delay_s: NDArray[np.float64]
+    """Behind the first arrival, (P,)."""
+    doppler_hz: NDArray[np.float64]
+    """(P,)."""
 
 
 @dataclass(frozen=True)
@@ -60,22 +79,35 @@ def _grid_width(recipe: WaveformsRecipe, standard: str) -> tuple[float, float]:
     return (cellular.lte_grid(recipe.lte) if standard == "lte" else cellular.nr_grid(recipe.nr)).width_hz
 
 
-def make(item: Item, recipe: WaveformsRecipe, scenarios: Mapping[str, Users]) -> Made:
-    """Make the recording of `item`: a pure function of the item, the recipe and the users."""
-    rng = np.random.default_rng(item.seed(recipe.seed))
+def travel(item: Item, recipe: WaveformsRecipe, scenarios: Mapping[str, Users]) -> Journey:
+    """Draw the user of a recording, its speed and its heading."""
+    rng = np.random.default_rng([item.seed(recipe.seed), 0])
     users = scenarios[item.scenario]
     user = int(rng.integers(len(users)))
     speed, heading = float(rng.uniform(*recipe.mobility[item.mobility])), float(rng.uniform(0, 2 * np.pi))
-    doppler = users.doppler_hz(user, speed * np.array([np.cos(heading), np.sin(heading), 0.0]))
-    delay = users.delay_s[user] + rng.uniform(0, START_S)
+    return Journey(
+        user=int(users.number[user]),
+        frequency_hz=users.frequency_hz,
+        speed_mps=speed,
+        heading_deg=float(np.degrees(heading)),
+        gain=users.gain[user],
+        delay_s=users.delay_s[user],
+        doppler_hz=users.doppler_hz(user, speed * np.array([np.cos(heading), np.sin(heading), 0.0])),
+    )
+
+
+def make(item: Item, recipe: WaveformsRecipe, journey: Journey) -> Made:
+    """Make the recording of `item`: a pure function of the arguments."""
+    rng = np.random.default_rng([item.seed(recipe.seed), 1])
+    delay = journey.delay_s + rng.uniform(0, START_S)
     signal = generate(rng, recipe, item)
     rate = recipe.receiver.rate_khz
     size = rate * (recipe.duration_ms + MARGIN_MS)
     sent = resampled(fft.fft(signal.samples), size)
-    arrived = propagate(sent, rate * 1e3, users.gain[user], delay, doppler)
+    arrived = propagate(sent, rate * 1e3, journey.gain, delay, journey.doppler_hz)
     keep = slice(rate * MARGIN_MS // 2, rate * MARGIN_MS // 2 + rate * recipe.duration_ms)
     received = receive(rng, arrived, place(signal.shape, size), item.snr_db, recipe.receiver, keep)
-    edges = np.clip(signal.width_hz, -PASSBAND / 2 * rate * 1e3, PASSBAND / 2 * rate * 1e3) + users.frequency_hz
+    edges = np.clip(signal.width_hz, -PASSBAND / 2 * rate * 1e3, PASSBAND / 2 * rate * 1e3) + journey.frequency_hz
     annotation = Annotation(
         start=0,
         count=len(received.samples),
@@ -89,11 +121,11 @@ def make(item: Item, recipe: WaveformsRecipe, scenarios: Mapping[str, Users]) ->
             "snr_db": float(item.snr_db),
             "mobility": item.mobility,
             "scenario": item.scenario,
-            "user": float(users.number[user]),
-            "speed_mps": round(speed, 6),
-            "heading_deg": round(float(np.degrees(heading)), 6),
-            "doppler_hz": round(speed * users.frequency_hz / SPEED_OF_LIGHT, 6),
+            "user": float(journey.user),
+            "speed_mps": round(journey.speed_mps, 6),
+            "heading_deg": round(journey.heading_deg, 6),
+            "doppler_hz": round(journey.speed_mps * journey.frequency_hz / SPEED_OF_LIGHT, 6),
             "gain_db": round(received.gain_db, 6),
         },
     )
-    return Made(received, annotation, users.frequency_hz)
+    return Made(received, annotation, journey.frequency_hz)

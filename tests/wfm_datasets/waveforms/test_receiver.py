@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from wfm_cli.core.recipe.waveforms import Receiver, WaveformsRecipe
-from wfm_datasets.waveforms.make import Made, make
+from wfm_datasets.waveforms.make import Made, make, travel
 from wfm_datasets.waveforms.plan import Item
 from wfm_datasets.waveforms.receiver import PEAK, place, receive, resampled
 from wfm_datasets.waveforms.users import read_users
@@ -40,7 +40,7 @@ def scenarios() -> dict:
 
 def made(standard: str, waveform: str, snr_db: float, draw: int, noise: str = "matched") -> Made:
     item = Item(standard, waveform, "16qam", snr_db, "static", "canyon_3p5", draw)
-    return make(item, recipe(noise), scenarios())
+    return make(item, recipe(noise), travel(item, recipe(noise), scenarios()))
 
 
 @cache
