@@ -210,6 +210,8 @@ def _classes(recordings: Sequence[Recording]) -> dict[str, dict[str, int]]:
 
 def _column(values: NDArray[Any]) -> dict[str, Any]:
     """A summary of one value per example: its values with counts where they are few, else its range."""
+    if values.dtype.kind == "f":
+        values = values[np.isfinite(values)]
     counts = Counter(values.tolist())  # many times as fast as sorting millions of names
     if len(counts) <= 64:
         return {"counts": {str(value): counts[value] for value in sorted(counts)}}

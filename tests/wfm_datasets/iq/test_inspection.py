@@ -181,6 +181,7 @@ def test_columns_are_counted_or_summed_up(tmp_path: Path) -> None:
     facts = describe(look(tmp_path / "set.npz", ReadOptions()))
     assert facts["recordings"][0]["columns"]["label"] == {"counts": {"a": 1, "b": 3}}
     assert {name: counts["examples"] for name, counts in facts["classes"].items()} == {"a": 1, "b": 3}
+    assert inspection._column(np.array([np.nan, 2.0, np.nan])) == {"counts": {"2.0": 1}}
     many = inspection._column(np.arange(1000.0))
     assert many == {"min": 0.0, "max": 999.0, "distinct": 1000}
     assert inspection._column(np.array([f"n{n}" for n in range(100)])) == {"distinct": 100}
