@@ -75,8 +75,9 @@ def _sentence(others: Sequence[Attrs], encoder: Attrs, metric: Metric, whom: str
 
 
 def _probed(unit: Attrs) -> str:
-    """Label with the probe, in tables of several probes."""
-    return f"{unit['label']}, {unit['probe']}"
+    """Label with the probe, in tables of several probes; a label that names it already stays as it is."""
+    label, probe = str(unit["label"]), str(unit["probe"])
+    return label if probe in label else f"{label}, {probe}"
 
 
 def _what(unit: Attrs) -> str:

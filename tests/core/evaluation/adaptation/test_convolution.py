@@ -156,7 +156,7 @@ def test_a_network_that_wins_is_said_to_win_by_labels_alone() -> None:
     ]
     (sentence,) = findings(units)
     assert sentence == (
-        "T, 5 labels per class: cnn from scratch, cnn (labels alone) is ahead of every encoder (the best is MoE, "
+        "T, 5 labels per class: cnn from scratch (labels alone) is ahead of every encoder (the best is MoE, "
         "logistic): macro F1 80.0 ± 0.5 % against 60.0 ± 0.5 %; so is PSD statistics, logistic."
     )
 
