@@ -17,6 +17,7 @@ from wfm_cli.core.store.run import Run
 
 CORES = {
     "prepare": ("wfm_cli.core.store.parts.run", ["prepare", "run", "prepare/canyon", "--out", "x"]),
+    "waveforms": ("wfm_datasets.waveforms.folder.build", ["prepare", "waveforms", "--out", "x"]),
     "pretrain": ("wfm_cli.api.pretrain", ["pretrain", "pretrain/lwm-v1", "--out", "x"]),
     "probe": ("wfm_cli.api.probe", ["probe", "baseline:raw", "--data", "s", "--task", "los", "--out", "x"]),
     "benchmark": ("wfm_cli.api.benchmark", ["benchmark", "benchmark/lwm", "--out", "x"]),
