@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from wfm_cli.core.evaluation.adaptation.adapt import Adapted, adapt
 from wfm_cli.core.evaluation.adaptation.samples import Row
 from wfm_cli.core.evaluation.draws import Budget
-from wfm_cli.core.evaluation.metrics import METRICS, ClassPredictions, Predictions, ValuePredictions
+from wfm_cli.core.evaluation.folds import classes_seen, joined_attrs, together
+from wfm_cli.core.evaluation.metrics import METRICS, Predictions, ValuePredictions
 from wfm_cli.core.evaluation.probes.base import Fitted, Shown, balanced_weights
 from wfm_cli.core.evaluation.probes.knn import fit_knn
 from wfm_cli.core.evaluation.probes.logistic import fit_logistic
@@ -157,15 +158,15 @@ def run_unit(plan: UnitPlan, inputs: RowInputs, block: ProbeBlock) -> tuple[Attr
     started, data, balanced = time.perf_counter(), plan.data, plan.balanced(block)
     folds = [replace(plan, data=fold) for fold in data.folds] or [plan]
     found = [_fitted(fold, inputs, block, balanced) for fold in folds]
-    predictions, seeds = _together([one.predictions for one in found]), max((one.seeds for one in found), key=len)
+    predictions, seeds = together([one.predictions for one in found]), max((one.seeds for one in found), key=len)
     scores = {name: values[0] for name, values in predictions.scores().items()}
     attrs = {
         "n_train": [round(sum(one.rows.shape[1] for one in found) / len(found))] * len(seeds),
-        "classes_seen": _classes_seen(data, found, len(seeds)),
+        "classes_seen": classes_seen(data, found, len(seeds)),
         "seeds": seeds,
         "class_weight": "balanced" if balanced else "none",
         "metrics": _summaries(scores, bootstrap(predictions, block.bootstrap, block.seed)),
-        **_joined([one.attrs for one in found]),
+        **joined_attrs([one.attrs for one in found]),
         "seconds": round(time.perf_counter() - started, 4),
         "status": "ok",
         "error": None,
@@ -178,39 +179,6 @@ def _fitted(plan: UnitPlan, inputs: RowInputs, block: ProbeBlock, balanced: bool
     if plan.choice is None:
         return _strict(plan, inputs.features, block)
     return adapt(plan.choice, plan.data, inputs.adaptable, plan.budget, block, balanced)
-
-
-def _together(parts: Sequence[Predictions]) -> Predictions:
-    """Predictions on the test samples of all folds; a fold with one draw stands beside each draw of the others."""
-    first, draws = parts[0], max(len(part.guesses) for part in parts)
-    if len(parts) == 1:
-        return first
-    labels = np.concatenate([part.labels for part in parts])
-    guesses = np.concatenate([_repeated(part.guesses, draws) for part in parts], 1)
-    if isinstance(first, ValuePredictions):
-        return ValuePredictions(labels, guesses)
-    tops = [_repeated(p.top3, draws) for p in parts if isinstance(p, ClassPredictions) and p.top3 is not None]
-    return ClassPredictions(labels, guesses, np.concatenate(tops, 1) if tops else None, first.classes)
-
-
-def _repeated(values: NDArray[Any], draws: int) -> NDArray[Any]:
-    return values if len(values) == draws else values.repeat(draws // len(values), 0)
-
-
-def _classes_seen(data: TaskData, found: Sequence[Adapted], draws: int) -> list[int]:
-    """Classes among the labels of every draw; the fewest of any fold."""
-    if not data.count:
-        return []
-    seen = [np.array([len(np.unique(data.labels[draw])) for draw in one.rows]) for one in found]
-    return [int(count) for count in np.min([_repeated(counts, draws) for counts in seen], 0)]
-
-
-def _joined(attrs: Sequence[Attrs]) -> Attrs:
-    """Attributes of all folds: lists one after the other, what is the same for all once."""
-    joined = dict(attrs[0])
-    for more in attrs[1:]:
-        joined |= {key: joined[key] + value for key, value in more.items() if isinstance(value, list)}
-    return joined
 
 
 def _strict(plan: UnitPlan, features: RowFeatures, block: ProbeBlock) -> Adapted:
