@@ -14,7 +14,7 @@ from wfm_datasets.iq.recording import Annotation
 from wfm_datasets.waveforms import cellular, wifi
 from wfm_datasets.waveforms.channel import propagate
 from wfm_datasets.waveforms.plan import Item
-from wfm_datasets.waveforms.receiver import PASSBAND, Received, place, receive, resampled
+from wfm_datasets.waveforms.receiver import PASSBAND, Received, passband, place, receive, resampled
 from wfm_datasets.waveforms.signal import Complex, Signal
 from wfm_datasets.waveforms.single_carrier import single_carrier
 from wfm_datasets.waveforms.users import SPEED_OF_LIGHT, Users
@@ -106,7 +106,8 @@ def make(item: Item, recipe: WaveformsRecipe, journey: Journey) -> Made:
     sent = resampled(fft.fft(signal.samples), size)
     arrived = propagate(sent, rate * 1e3, journey.gain, delay, journey.doppler_hz)
     keep = slice(rate * MARGIN_MS // 2, rate * MARGIN_MS // 2 + rate * recipe.duration_ms)
-    received = receive(rng, arrived, place(signal.shape, size), item.snr_db, recipe.receiver, keep)
+    band = passband(size, rate * 1e3, signal.width_hz)
+    received = receive(rng, arrived, place(signal.shape, size), band, item.snr_db, recipe.receiver, keep)
     edges = np.clip(signal.width_hz, -PASSBAND / 2 * rate * 1e3, PASSBAND / 2 * rate * 1e3) + journey.frequency_hz
     annotation = Annotation(
         start=0,

@@ -4,8 +4,10 @@ No part of the spectrum may tell the signal-to-noise ratio by itself. In a recor
 hold the noise alone and the occupied band the sum; their ratio is a thermometer that every linear classifier reads,
 and it survives any choice of gain. Here
 
-- the noise is drawn with the mean spectrum of the transmitted waveform (rectangular for OFDM with its skirts and its
-  empty carrier in the middle, root raised cosine for pulses), so signal and noise keep one ratio at every frequency;
+- the noise is drawn with the mean spectrum of the transmitted waveform (rectangular for OFDM with its empty carrier in
+  the middle, root raised cosine for pulses), so signal and noise keep one ratio at every frequency;
+- the channel filter ends where the occupied band ends, half a carrier beyond the outermost one. It takes the skirts of
+  OFDM with it, which come in bursts at the edges of symbols, as those of noise do not;
 - the gain control brings the *sum* to a level drawn without regard to the ratio, so no absolute level tells it;
 - what is left between the bands is converter noise at a fixed distance below the sum.
 
@@ -72,10 +74,19 @@ def place(values: NDArray[Number], size: int) -> NDArray[Number]:
     return made
 
 
+def passband(size: int, rate_hz: float, width_hz: tuple[float, float]) -> Spectrum:
+    """The channel filter of a signal in this band, (size,): 1 within, 0 beyond."""
+    frequency = fft.fftfreq(size, 1 / rate_hz)
+    inside = (frequency >= width_hz[0]) & (frequency <= width_hz[1]) & (np.abs(frequency) <= PASSBAND / 2 * rate_hz)
+    made: Spectrum = inside.astype(np.float32)
+    return made
+
+
 def receive(
     rng: np.random.Generator,
     spectrum: Complex,
     shape: Spectrum,
+    band: Spectrum,
     snr_db: float,
     block: Receiver,
     keep: slice,
@@ -86,6 +97,7 @@ def receive(
         rng: Source of randomness.
         spectrum: DFT of the signal at the antenna, (N,), of any power.
         shape: Expected spectrum of the transmitted signal on the same frequencies, (N,).
+        band: Channel filter on the same frequencies, (N,).
         snr_db: Ratio of the mean powers of signal and noise within `keep`.
         block: Receiver of the recipe.
         keep: The samples that are recorded.
@@ -94,10 +106,9 @@ def receive(
         The recording; `snr_db` holds exactly for its signal and in expectation for its noise.
     """
     size = len(spectrum)
-    inside = place(np.ones(size, np.float32), size)
-    signal = fft.ifft(spectrum * inside)[keep]
+    signal = fft.ifft(spectrum * band)[keep]
     signal /= np.sqrt(_power(signal))
-    weight = np.sqrt(shape * inside) if block.noise == "matched" else np.ones(size, np.float32)
+    weight = np.sqrt(shape * band) if block.noise == "matched" else np.ones(size, np.float32)
     noise = fft.ifft(white(rng, size) * weight)[keep]
     noise *= np.float32(np.sqrt(10 ** (-snr_db / 10) / np.mean(weight**2) * size))
     total = signal + noise

@@ -78,7 +78,7 @@ def test_a_peak_beyond_full_scale_lowers_the_gain() -> None:
     rng = np.random.default_rng(0)
     spectrum = np.full(4096, 1, np.complex64)  # an impulse: all power in one sample
     block = Receiver(level_dbfs=(-20, -20))
-    received = receive(rng, spectrum, np.ones(4096, np.float32), 10.0, block, slice(0, 4096))
+    received = receive(rng, spectrum, np.ones(4096, np.float32), np.ones(4096, np.float32), 10.0, block, slice(0, 4096))
     assert received.limited
     assert np.abs(received.samples.view(np.float32)).max() == pytest.approx(PEAK, rel=1e-5)
 
@@ -104,13 +104,26 @@ def test_resampling_keeps_what_is_in_the_band() -> None:
 
 
 def _bands(samples: np.ndarray, kind: tuple[str, str]) -> np.ndarray:
-    """(n, 4): power left and right of the occupied band in dB of full scale, and in dB of the band between."""
-    low, high = made(*kind, 25.0, 0).annotation.low_hz, made(*kind, 25.0, 0).annotation.high_hz
-    spectrum = np.abs(np.fft.fft(samples)) ** 2
-    frequency = np.fft.fftfreq(samples.shape[-1], 1 / 2.56e6) + 3.5e9
-    inside = spectrum[:, (frequency > low) & (frequency < high)].mean(1)
-    left, right = (spectrum[:, where].mean(1) for where in (frequency < low - 2e4, frequency > high + 2e4))
-    return 10 * np.log10(np.stack([left, right, left / inside, right / inside], axis=1))
+    """What a spectrogram shows beside the occupied band, absolute and relative to the band: (n, 18).
+
+    At either side: power in dB, and the mean, the deviation and two quantiles over time of the power in dB.
+    """
+    note = made(*kind, 25.0, 0).annotation
+    assert note.low_hz is not None
+    assert note.high_hz is not None
+    frames = samples[:, : samples.shape[1] // 128 * 128].reshape(len(samples), -1, 128)
+    power = np.abs(np.fft.fft(frames * np.hanning(128), axis=2)) ** 2
+    frequency = np.fft.fftfreq(128, 1 / 2.56e6) + 3.5e9
+    inside = power[:, :, (frequency > note.low_hz) & (frequency < note.high_hz)]
+    level = 10 * np.log10(inside.mean((1, 2)))[:, None]
+    absolute, relative = [], []
+    for where in (frequency < note.low_hz - 4e4, frequency > note.high_hz + 4e4):
+        side = power[:, :, where].mean(2)
+        db = 10 * np.log10(side)
+        shown = [10 * np.log10(side.mean(1)), db.mean(1), *np.quantile(db, (0.1, 0.9), axis=1)]
+        absolute += [*shown, db.std(1)]
+        relative += [value - level[:, 0] for value in shown]
+    return np.stack(absolute + relative, axis=1)
 
 
 def _accuracy(x: np.ndarray, classes: np.ndarray, fold: np.ndarray) -> float:
