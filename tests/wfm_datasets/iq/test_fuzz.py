@@ -94,11 +94,21 @@ def test_damaged_files_are_read_or_accounted_for(kind: str, originals: Originals
     check()
 
 
-@few(40)
-@given(st.integers(0, 200), st.sampled_from(WEIRD), st.booleans())
-def test_sigmf_metadata_of_any_content(fresh: Fresh, which: int, value: Any, remove: bool) -> None:
-    explore(fresh({"x.sigmf-meta": damaged_json(json.dumps(META), which, value, remove).encode(),
-                   "x.sigmf-data": iq().tobytes()}))  # fmt: skip
+DESCRIBED = [("sigmf", ".sigmf-meta"), ("sigmf-headers", ".sigmf-meta"), ("sigmf-collection", ".sigmf-collection"),
+             ("pairs", ".sigmf-meta"), ("pairs", ".json"), ("torchsig-old", ".json")]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "suffix"), DESCRIBED)
+def test_metadata_of_any_content(kind: str, suffix: str, originals: Originals, fresh: Fresh) -> None:
+    name = next(name for name in originals[kind] if name.endswith(suffix))
+
+    @few(15)
+    @given(st.integers(0, 200), st.sampled_from(WEIRD), st.booleans())
+    def check(which: int, value: Any, remove: bool) -> None:
+        text = damaged_json(originals[kind][name].decode(), which, value, remove)
+        explore(fresh({**originals[kind], name: text.encode()}))
+
+    check()
 
 
 CUT = {

@@ -93,14 +93,14 @@ def test_links_and_devices_in_archives_are_not_followed(folder: Path, kind: byte
     refused(folder, "link or device")
 
 
-@pytest.mark.parametrize("name", [*OUTSIDE, "outside\0.bin", ".", "..", "", "x" * 5000, 7])
+@pytest.mark.parametrize("name", [*OUTSIDE, "outside\0.bin", ".", "..", "", "x" * 5000, "a/" * 3000, "\ud800", 7])
 def test_metadata_name_no_data_elsewhere(folder: Path, name: Any) -> None:
     head = {**META["global"], "core:dataset": f"{name}.bin" if isinstance(name, str) and "outside" in name else name}
     (folder / "a.sigmf-meta").write_text(json.dumps({**META, "global": head}))
     refused(folder)
 
 
-@pytest.mark.parametrize("name", [*OUTSIDE, "", None, 3, {"a": 1}])
+@pytest.mark.parametrize("name", [*OUTSIDE, "", None, 3, {"a": 1}, "x" * 300, "a/" * 3000 + "x", "\ud800", "a\0b"])
 def test_collections_name_no_metadata_elsewhere(folder: Path, name: Any) -> None:
     streams = {"collection": {"core:streams": [{"name": name, "hash": "0"}]}}
     (folder / "a.sigmf-collection").write_text(json.dumps(streams))

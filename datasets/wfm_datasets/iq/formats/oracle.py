@@ -45,7 +45,7 @@ def recordings(path: Path, options: ReadOptions) -> list[Recording]:
     said = str(side.general.get("core:datatype", "nothing"))
     if size < 1024 and data.read_bytes().startswith(b"version https://git-lfs"):
         raise InputError(f"{data}: a Git LFS pointer lies in place of the data", "fetch the real file (git lfs pull)")
-    if count is None:
+    if count is None or not count.is_integer():
         raise InputError(f"{path}: says no core:sample_count, so that cf32 and cf64 cannot be told apart", "add it")
     kind = _BYTES.get(size // int(count) if size % int(count) == 0 else 0)
     if kind is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import tarfile
 import zipfile
 from collections.abc import Iterator
@@ -38,7 +39,7 @@ def belongs(path: Path) -> bool:
         return path.with_suffix(META).exists()
     if path.suffix == COLLECTION:
         try:
-            return all(meta.exists() for meta in _streams(path))
+            return all(os.path.exists(meta) for meta in _streams(path))  # False for names too long for the disk
         except InputError:
             return False
     try:
@@ -58,7 +59,7 @@ def recordings(path: Path, options: ReadOptions) -> list[Recording]:
     if path.suffix == COLLECTION:
         return [made for meta in _streams(path) for made in recordings(meta, options)]
     meta = path.with_suffix(META)
-    if not meta.exists():
+    if not os.path.exists(meta):
         raise InputError(
             f"{path}: has no metadata file {meta.name}", "fetch it, or name the type with --dtype and rename"
         )
@@ -89,7 +90,7 @@ def _dataset(meta: Path, head: dict[str, Any]) -> Path:
                 f"{meta}: core:dataset {str(name)[:60]!r} leaves the folder", "only files beside it are read"
             )
         own = meta.parent / name
-    if not own.is_file():
+    if not os.path.isfile(own):  # False for names too long for the disk
         if head.get("core:metadata_only") is True:
             raise InputError(f"{meta}: metadata only (core:metadata_only), there are no samples", "leave it out")
         raise InputError(f"{meta}: its data file {own.name} is missing", "fetch it, or leave the metadata out")
