@@ -292,12 +292,14 @@ def test_label_classes_must_name_the_experts() -> None:
 
 def test_telemetry_of_a_mixture() -> None:
     target = labelled().eval()
-    values = target.evaluate(spectrograms(4, (1, 16, 16)), torch.tensor([3, 0, 2, 5]), KEY)
+    values = target.evaluate(spectrograms(5, (1, 16, 16)), torch.tensor([3, 0, 2, 5, 4]), KEY)
+    assert values["share_router_accuracy"].isnan().tolist() == [False] * 4 + [True]  # the last sample has no label
     found = target.telemetry({name: value.double().numpy() for name, value in values.items()})
     shares = [found[f"expert_{name}"] for name in ("wifi", "lte", "nr")]
     assert sum(shares) == pytest.approx(1.0)
     assert 0 <= found["expert_entropy"] <= 1
     assert {"retrieval", "retrieval_chance", "router_accuracy", "router_entropy"} <= set(found)
+    assert found["router_accuracy"] in (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
 @pytest.mark.parametrize("model", [MODEL, MIXTURE])

@@ -82,13 +82,11 @@ class Objective(nn.Module, ABC):
         """Figures of one validation from the values of `evaluate` over all samples of all ranks.
 
         Returns:
-            By default the mean of every value whose name begins with `share_`, without that beginning.
+            By default the mean of every value whose name begins with `share_`, without that beginning; NaN stands for
+            samples that the value says nothing about.
         """
-        return {
-            name.removeprefix("share_"): float(np.mean(value))
-            for name, value in values.items()
-            if name.startswith("share_") and len(value)
-        }
+        shares = {name.removeprefix("share_"): v[~np.isnan(v)] for name, v in values.items() if name[:6] == "share_"}
+        return {name: float(np.mean(known)) for name, known in shares.items() if len(known)}
 
     def embed(self, batch: Tensor) -> Tensor:
         """Pooled embeddings (B, D) by the encoder that the run keeps; what the monitors look at."""

@@ -96,5 +96,6 @@ class RouterTraining(nn.Module):
         found = {f"share_expert_{name}": routing.shares[:, i].float() for i, name in enumerate(self.names)}
         found["share_router_entropy"] = routing.entropy
         if routed.target is not None:
-            found["share_router_accuracy"] = (routing.logits.argmax(1) == routed.target).float()
+            right = (routing.logits.argmax(1) == routed.target).float()
+            found["share_router_accuracy"] = torch.where(routed.target >= 0, right, torch.nan)
         return found
