@@ -19,7 +19,8 @@ def test_the_shipped_tasks() -> None:
     pulses = {"uwb_indoor", "uwb_industrial"}
     spectrograms = {f"spectro_{name}" for name in ("modulation", "snr", "mobility", "snr_mobility", "standard")}
     spectrograms.add("iq_class")
-    assert set(shipped_tasks()) == of_channels | images | frames | pulses | spectrograms
+    forecasts = {"localisation", "beam_prediction", "rssi_prediction"}
+    assert set(shipped_tasks()) == of_channels | images | frames | pulses | spectrograms | forecasts
     beside = {"raw", "random", "log_power", "dft_32", "dft_64", "angular_32", "angle_delay", "majority"}
     for names, wanted in (
         (of_channels, beside),

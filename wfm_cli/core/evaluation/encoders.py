@@ -144,7 +144,7 @@ class ModelSource(FeatureSource):
         self.name = f"{name}{' untrained' if random else ''} ({self.pooling})"
         self.encoder, self.untrained, self._factor = encoder.eval(), untrained, factor
         self.device = next(iter(encoder.parameters())).device
-        held = _weights_digest(encoder)
+        held = weights_digest(encoder)
         self.digest, self.weights = digest([held, self.pooling, factor]), digest([held, array, factor])
         self.architecture = digest([untrained.block.model_dump(mode="json"), untrained.sample_shape, array, factor])
 
@@ -214,6 +214,16 @@ def _block(run: Run) -> ModelBlock:
     return block
 
 
+def model_block(where: str) -> ModelBlock:
+    """Model block of a run with weights, or of a pretrain recipe.
+
+    Raises:
+        InputError: there is no such recipe.
+        StoreError: the run holds no encoder.
+    """
+    return _untrained(where)[0]
+
+
 def _untrained(where: str) -> tuple[ModelBlock, Input]:
     """Model block and input of a run or of a pretrain recipe."""
     if (Path(where) / "zarr.json").is_file():
@@ -255,7 +265,7 @@ def _build(
         raise InputError(f"{spec}{where}: {error.message}", error.hint) from None
 
 
-def _weights_digest(encoder: Encoder) -> str:
+def weights_digest(encoder: Encoder) -> str:
     """SHA-256 over the names and values of all weights and buffers."""
     state = hashlib.sha256()
     for name, tensor in sorted(encoder.state_dict().items()):

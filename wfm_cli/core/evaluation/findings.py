@@ -26,7 +26,9 @@ def findings(units: Sequence[Attrs]) -> list[str]:
         if attrs.get("status") == "ok":
             place = order.setdefault(attrs["task"], len(order))
             groups.setdefault((place, str(attrs.get("split")), _rank(attrs["budget"])), []).append(attrs)
-    return [line for key in sorted(groups) for line in _group(groups[key])]
+    return [
+        line for key in sorted(groups) for metric in _headlines(groups[key]) for line in _group(groups[key], metric)
+    ]
 
 
 def _rank(budget: Budget) -> str:
@@ -35,9 +37,14 @@ def _rank(budget: Budget) -> str:
     return f"{budget:012d}" if isinstance(budget, int) else f"per class {each:012d}" if each else "~"
 
 
-def _group(units: Sequence[Attrs]) -> Iterator[str]:
+def _headlines(units: Sequence[Attrs]) -> list[Metric]:
+    """The primary metric, or all metrics of a predictive task that say how good its predictions are."""
+    names = units[0].get("columns") or [units[0]["primary"]]
+    return [metric for metric in (METRICS[name] for name in names) if metric.unit]
+
+
+def _group(units: Sequence[Attrs], metric: Metric) -> Iterator[str]:
     """Sentences about one task and budget: about all encoders at once where all are beaten, else one by one."""
-    metric = METRICS[units[0]["primary"]]
     several = len({unit.get("probe") for unit in units if unit["role"] != "reference"}) > 1
     if several:
         units = [unit if unit["role"] == "reference" else {**unit, "label": _probed(unit)} for unit in units]
@@ -81,6 +88,9 @@ def _probed(unit: Attrs) -> str:
 
 
 def _what(unit: Attrs) -> str:
+    if unit.get("columns"):
+        words = {"control": "untrained weights", "supervised": "labels alone", "baseline": "one history alone"}
+        return words.get(unit["role"], "no training")
     if unit.get("probe") == "scratch" or unit["role"] == "supervised":
         return "labels alone"
     return {"control": "untrained weights", "reference": "no input at all"}.get(unit["role"], "no training")
@@ -112,7 +122,7 @@ def _apart(a: Attrs, b: Attrs, metric: Metric) -> bool:
 
 def _text(unit: Attrs, metric: Metric) -> str:
     entry = unit["metrics"][metric.name]
-    digits = 1 if metric.unit == "%" else 2
+    digits = 1 if metric.unit == "%" else 3 if unit.get("columns") else 2
     half = entry.get("half_width")
     spread = f" ± {half:.{digits}f}" if half else ""
     return f"{entry['mean']:.{digits}f}{spread} {metric.unit}"

@@ -29,7 +29,7 @@ class Metric:
     direction: Literal["max", "min"]
     """Whether more or less is better."""
     unit: str
-    """`%` or `m`; values are stored in this unit."""
+    """`%`, `m`, `dB` or nothing; values are stored in this unit."""
 
 
 _ALL = (
@@ -42,6 +42,15 @@ _ALL = (
     Metric("mae", "MAE per coordinate", "min", "m"),
     Metric("mean_distance", "mean distance", "min", "m"),
     Metric("median_distance", "median distance", "min", "m"),
+    Metric("ade", "ADE", "min", "m"),
+    Metric("fde", "FDE", "min", "m"),
+    Metric("power_loss", "lost power", "min", "dB"),
+    Metric("dba", "DBA", "max", "%"),
+    Metric("rssi_rmse", "RMSE", "min", "dB"),
+    Metric("rssi_rmse_window", "mean RMSE of windows", "min", "dB"),
+    Metric("rssi_mae", "MAE", "min", "dB"),
+    Metric("rank_me", "RankMe", "max", ""),
+    Metric("lda_rank", "LDA rank", "max", ""),
 )
 METRICS: Mapping[str, Metric] = {metric.name: metric for metric in _ALL}
 """Every metric by name."""

@@ -17,6 +17,7 @@ from wfm_cli.core.evaluation.adaptation.samples import Row
 from wfm_cli.core.evaluation.baselines import unfit
 from wfm_cli.core.evaluation.encoders import BASELINE, RANDOM
 from wfm_cli.core.evaluation.features import cached
+from wfm_cli.core.evaluation.forecast.suite import ForecastSuite, plan_forecasts, words
 from wfm_cli.core.evaluation.rows import table_rows
 from wfm_cli.core.evaluation.taskdata import FOLDS, TaskData, load_task_data
 from wfm_cli.core.evaluation.tasks import RANDOM as UNTRAINED
@@ -51,7 +52,7 @@ class Suite:
         return dict(self.store.attrs["splits"]["available"].get(split, {}).get("leak") or {})
 
 
-def plan_suite(recipe: AnyRecipe, rows: Sequence[EncoderRow], progress: bool = True) -> Suite:
+def plan_suite(recipe: AnyRecipe, rows: Sequence[EncoderRow], progress: bool = True) -> Suite | ForecastSuite:
     """Open and check all that a recipe names; nothing is written and nothing is computed.
 
     Args:
@@ -63,14 +64,19 @@ def plan_suite(recipe: AnyRecipe, rows: Sequence[EncoderRow], progress: bool = T
         InputError: Store, task, encoder or budget do not exist or do not fit one another.
     """
     store = open_store(recipe.data)
+    named = [load_task(name) for name in dict.fromkeys(recipe.tasks)]
+    if any(task.kind == "forecast" for task in named):
+        return plan_forecasts(recipe, rows, store, named)
     split = recipe.probe.split or store.default_split
-    tasks = tuple(load_task_data(store, load_task(name), split) for name in dict.fromkeys(recipe.tasks))
+    tasks = tuple(load_task_data(store, task, split) for task in named)
     beside = list(_beside([data.task for data in tasks], rows, store, Voice(progress))) if recipe.baselines else []
     table = table_rows(store, rows, beside, recipe.probe)
     return Suite(recipe, store, split, tasks, table, tuple(_units(tasks, table, recipe.probe)))
 
 
-def run_suite(suite: Suite, out: Path, kind: str, *, resume: bool = False, progress: bool = True) -> Run:
+def run_suite(
+    suite: Suite | ForecastSuite, out: Path, kind: str, *, resume: bool = False, progress: bool = True
+) -> Run:
     """Run the units that are not done yet.
 
     Args:
@@ -87,12 +93,9 @@ def run_suite(suite: Suite, out: Path, kind: str, *, resume: bool = False, progr
     run = _open(suite, out, kind, resume)
     run.set_attrs(status="running", complete=False)
     say = Voice(progress, len(suite.units))
-    say.opening(suite.split, suite.leak, suite.tasks[0])
-    for data in suite.tasks:
-        if data.left_out:
-            say.line(f"{data.task.name}: {data.left_out:,} samples of other labels left out")
+    work = _forecasts if isinstance(suite, ForecastSuite) else _work
     try:
-        failed = [plan.key for plan in _work(suite, run, say, progress)]
+        failed = list(work(suite, run, say, progress))  # type: ignore[arg-type]
     except BaseException:
         run.set_attrs(status="interrupted")
         raise
@@ -106,15 +109,32 @@ def run_suite(suite: Suite, out: Path, kind: str, *, resume: bool = False, progr
     return run
 
 
-def _work(suite: Suite, run: Run, say: Voice, progress: bool) -> Iterator[UnitPlan]:
-    """Do what is left, encoder by encoder; yields the units that failed."""
+def _forecasts(suite: ForecastSuite, run: Run, say: Voice, progress: bool) -> Iterator[str]:
+    """Do what is left of predictive tasks; yields the keys of the units that failed."""
+    say.line(suite.opening)
+    if suite.windows.left_out:
+        say.line(f"{suite.windows.left_out:,} windows with an unknown position or power left out")
+    done = {plan.key for plan in suite.units if _done(run, plan.key)}
+    say.skipped(len(done))
+    for plan, result in suite.work(run, done, progress):
+        say.result(words(plan, result))
+        if result["status"] == "failed":
+            yield plan.key
+
+
+def _work(suite: Suite, run: Run, say: Voice, progress: bool) -> Iterator[str]:
+    """Do what is left, encoder by encoder; yields the keys of the units that failed."""
+    say.opening(suite.split, suite.leak, suite.tasks[0])
+    for data in suite.tasks:
+        if data.left_out:
+            say.line(f"{data.task.name}: {data.left_out:,} samples of other labels left out")
     common = {
         "benchmark": suite.recipe.name,
         "split": suite.split,
         "split_leak": suite.leak,
         "data_digest": suite.store.digest,
     }
-    left = [plan for plan in suite.units if not _done(run, plan)]
+    left = [plan for plan in suite.units if not _done(run, plan.key)]
     say.skipped(len(suite.units) - len(left))
     used = np.unique(np.concatenate([data.train for data in suite.tasks]))
     for row, plans in groupby(left, key=lambda plan: plan.row):
@@ -129,7 +149,7 @@ def _work(suite: Suite, run: Run, say: Voice, progress: bool) -> Iterator[UnitPl
             run.write_unit(plan.key, {**attrs, **more}, arrays)
             say.unit(plan, more)
             if more["status"] == "failed":
-                yield plan
+                yield plan.key
         inputs.adaptable.close()
 
 
@@ -143,11 +163,11 @@ def _features(suite: Suite, run: Run, row: TableRow, train: NDArray[np.int64], p
     return RowFeatures.of(found, train)
 
 
-def _done(run: Run, plan: UnitPlan) -> bool:
-    return run.has_unit(plan.key) and run.unit(plan.key).attrs.get("status") == "ok"
+def _done(run: Run, key: str) -> bool:
+    return run.has_unit(key) and run.unit(key).attrs.get("status") == "ok"
 
 
-def _open(suite: Suite, out: Path, kind: str, resume: bool) -> Run:
+def _open(suite: Suite | ForecastSuite, out: Path, kind: str, resume: bool) -> Run:
     """A fresh run, or the one in `out` if it was made by the same recipe from the same data and weights."""
     digests = {row.source.spec: row.source.digest for row in suite.rows}
     facts = {

@@ -38,6 +38,11 @@ class Voice:
         if count:
             self.line(f"{count} of {self.total} units are done already")
 
+    def result(self, text: str) -> None:
+        """The result of one unit, in words."""
+        self.done += 1
+        self.line(f"[{self.done}/{self.total}] {text}")
+
     def unit(self, plan: UnitPlan, attrs: Mapping[str, Any]) -> None:
         """The result of one unit."""
         self.done += 1

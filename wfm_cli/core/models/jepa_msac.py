@@ -156,7 +156,10 @@ class JEPAMSACEncoder(Encoder):
             without: modalities that are not seen either, as if their sensors had failed.
         """
         history = self.block.history
-        grid = self.tokenize({name: part[:, :history] for name, part in batch.items()})
+        return self.forecast_from(self.tokenize({name: part[:, :history] for name, part in batch.items()}), without)
+
+    def forecast_from(self, grid: TokenGrid, without: Sequence[str] = ()) -> Tensor:
+        """`forecast` from the tokens of the history, (B, 43 history, D)."""
         seen = [i for i, name in enumerate(self.block.modalities) if name not in without]
         if not seen:
             raise InputError("a forecast needs at least one modality", "leave fewer of them out")

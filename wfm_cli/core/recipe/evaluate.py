@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from wfm_cli.core.recipe.base import Recipe, Strict
+from wfm_cli.core.recipe.forecast import ForecastBlock, ForecastRow
 from wfm_cli.core.recipe.probes import ProbeChoice, ProbeKind, named
 
 PerClass = Annotated[str, Field(pattern=r"^[1-9][0-9]* per class$")]
@@ -57,6 +58,8 @@ class ProbeBlock(Strict):
     default `balanced` for two classes, `none` for more, whose rarest would outweigh everything else."""
     adapt: AdaptBlock = AdaptBlock()
     """Budget of all probes that are trained by gradient descent."""
+    forecast: ForecastBlock = ForecastBlock()
+    """Training of heads and baselines of predictive tasks, whose budget is always `all`."""
     labels: tuple[Budget, ...] = Field((10, 50, 200, "all"), min_length=1)
     """Label budgets: so many training labels in all, drawn evenly over the classes, so many of every class
     (`5 per class`), or `all`. Validation labels do not count."""
@@ -115,6 +118,8 @@ class EncoderRow(Strict):
     """Name in the table; the encoder's own by default."""
     probes: tuple[ProbeChoice, ...] | None = None
     """Probes of this row; those of the suite by default."""
+    forecast: ForecastRow = ForecastRow()
+    """Options of this row in predictive tasks."""
 
 
 class BenchmarkRecipe(Recipe):

@@ -8,6 +8,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from wfm_cli.core.evaluation.metrics import METRICS
 from wfm_cli.core.evaluation.report.model import ROLES, Budget, Cell, Metric, Report, Row, TaskTable
 from wfm_cli.core.evaluation.report.paired import with_differences
 from wfm_cli.core.evaluation.report.pretraining import summarise
@@ -114,18 +115,20 @@ def _table(units: Sequence[Attrs], published: PublishedFigures) -> TaskTable:
     name = str(head.get("task", "?"))
     metric = _metric(head)
     budgets = sorted({budget_of(attrs) for attrs in units}, key=budget_order)
+    columns = tuple(known_metric(column) for column in head.get("columns") or ())
     rows: dict[tuple[str, ...], Row] = {}
     for attrs in units:
         row = _row(attrs)
         row = rows.setdefault((row.role, row.label, row.encoder, row.pooling, row.probe), row)
         row.cells[budget_of(attrs)] = _cell(attrs, metric)
+        row.by_metric.update((column.name, _cell(attrs, column)) for column in columns)
     return TaskTable(
         task=name,
         version=int(head.get("task_version", 1)),
         title=str(head.get("task_title") or name),
         metric=metric,
         budgets=tuple(budgets),
-        rows=tuple(_marked(sorted(rows.values(), key=_row_order), budgets, metric)),
+        rows=tuple(_marked_by_metric(_marked(sorted(rows.values(), key=_row_order), budgets, metric), columns)),
         published=tuple(group_published(published(name))),
         split=str(head.get("split") or ""),
         leak=dict(head.get("split_leak") or {}),
@@ -134,6 +137,8 @@ def _table(units: Sequence[Attrs], published: PublishedFigures) -> TaskTable:
         left_out=int(head.get("left_out") or 0),
         classes=tuple(map(str, head.get("classes") or ())),
         data_digest=str(head.get("data_digest") or ""),
+        columns=columns,
+        clustered=str(head.get("clustered") or ""),
     )
 
 
@@ -141,6 +146,12 @@ def _metric(attrs: Attrs) -> Metric:
     name = str(attrs.get("primary") or next(iter(attrs.get("metrics") or ["score"])))
     entry = (attrs.get("metrics") or {}).get(name, {})
     return Metric(name, str(entry.get("unit", "")), str(entry.get("direction", "max")))
+
+
+def known_metric(name: str) -> Metric:
+    """A metric of wfm by name."""
+    known = METRICS.get(name)
+    return Metric(name, known.unit if known else "", known.direction if known else "max")
 
 
 def _row(attrs: Attrs) -> Row:
@@ -198,6 +209,20 @@ def _marked(rows: Sequence[Row], budgets: Sequence[Budget], metric: Metric) -> l
         for index, cell in measured:
             new = replace(cell, best=cell.mean == top.mean, tied=cell.mean != top.mean and _overlap(cell, top))
             marked[index] = replace(marked[index], cells={**marked[index].cells, budget: new})
+    return marked
+
+
+def _marked_by_metric(rows: Sequence[Row], columns: Sequence[Metric]) -> list[Row]:
+    """The same for columns that are metrics; numbers that describe latents rather than predictions have no best."""
+    marked = list(rows)
+    for metric in columns:
+        if metric.unit:
+            shown = [replace(row, cells={metric.name: row.by_metric[metric.name]}) for row in marked]
+            found = _marked(shown, [metric.name], metric)
+            marked = [
+                replace(row, by_metric={**row.by_metric, metric.name: one.cells[metric.name]})
+                for row, one in zip(marked, found, strict=True)
+            ]
     return marked
 
 

@@ -19,7 +19,25 @@ ROLES = {
 }
 """Roles of rows in the order in which tables group them, with the heading of the group."""
 
+_FORECAST_ROLES = {
+    "supervised": "Encoder and heads trained together",
+    "baseline": "Trained on one history alone",
+    "reference": "Without training",
+}
+"""Headings that differ in tables of predictive tasks."""
+
 _DECIMALS = {"%": 1, "dB": 2, "m": 2}
+_FINER = {
+    "ade": 3,
+    "fde": 3,
+    "power_loss": 3,
+    "rssi_rmse": 3,
+    "rssi_rmse_window": 3,
+    "rssi_mae": 3,
+    "rank_me": 1,
+    "lda_rank": 1,
+}
+"""Metrics whose differences are small against their unit."""
 
 
 def fixed(value: float, digits: int) -> str:
@@ -44,7 +62,7 @@ class Metric:
     @property
     def decimals(self) -> int:
         """Digits behind the point."""
-        return _DECIMALS.get(self.unit, 3)
+        return _FINER.get(self.name, _DECIMALS.get(self.unit, 3))
 
     @property
     def header(self) -> str:
@@ -117,6 +135,8 @@ class Row:
     probe: str
     dim: int | None
     cells: dict[Budget, Cell]
+    by_metric: dict[str, Cell] = field(default_factory=dict)
+    """Cells of a table whose columns are metrics."""
 
     @property
     def name(self) -> str:
@@ -159,6 +179,10 @@ class TaskTable:
     data_digest: str = ""
     deltas: dict[str, dict[Budget, Delta]] = field(default_factory=dict)
     """Differences of the encoders by `Row.name`."""
+    columns: tuple[Metric, ...] = ()
+    """Metrics side by side, at the only budget that predictive tasks have; empty where columns are budgets."""
+    clustered: str = ""
+    """What intervals resample in place of test samples: groups of samples that tell nearly the same."""
 
     def section(self, role: str) -> list[Row]:
         """Rows of one role."""
@@ -167,6 +191,10 @@ class TaskTable:
     def cells(self) -> list[Cell]:
         """Every cell."""
         return [cell for row in self.rows for cell in row.cells.values()]
+
+    def heading(self, role: str) -> str:
+        """Heading of the rows of one role."""
+        return {**ROLES, **(_FORECAST_ROLES if self.columns else {})}[role]
 
     def n_train(self, budget: Budget) -> float | None:
         """Training labels of a budget, the most that any row saw."""

@@ -70,6 +70,8 @@ class View:
 
 def view(table: TaskTable) -> View:
     """Lay out one task: encoders by role as rows, label budgets as columns, published figures below."""
+    if table.columns:
+        return _by_metric(table)
     probes = {row.probe for row in table.rows if row.role != "reference"} - {"", "majority"}
     sections = [
         Section(title, tuple(_line(table, row, show_probe=len(probes) > 1) for row in rows))
@@ -91,6 +93,78 @@ def view(table: TaskTable) -> View:
         notes=(*_notes(table), *_elsewhere([p for p in table.published if p not in beside])),
         footnotes=tuple({p.mark: footnote(p) for p in table.published}.items()),
     )
+
+
+def _by_metric(table: TaskTable) -> View:
+    """Lay out a predictive task: metrics as columns, published rows below."""
+    sections = [
+        Section(table.heading(role), tuple(_metrics_line(table, row) for row in rows))
+        for role in ROLES
+        if (rows := table.section(role))
+    ]
+    papers: dict[str, dict[str, float]] = {}
+    for entry in table.published:
+        papers.setdefault(entry.system, {})[entry.metric] = entry.values["all"]
+    marks = {(p.protocol, p.source): p.mark for p in reversed(table.published)}
+    of_system = {p.system: marks[p.protocol, p.source] for p in table.published}
+    if papers:
+        lines = tuple(
+            (
+                Text(system, mark=of_system[system]),
+                Text(""),
+                *(_printed(found.get(column.name), column) for column in table.columns),
+            )
+            for system, found in papers.items()
+        )
+        sections.append(Section("Published (see notes)", lines))
+    notes = {mark: f"{protocol} ({source})." for (protocol, source), mark in marks.items()}
+    return View(
+        title=table.title,
+        caption=f"{len(table.columns)} metrics over all frames ahead; {table.n_test or 0:,} test windows",
+        columns=("", "dim", *(f"{m.header} {'↓' if m.direction == 'min' else '↑'}" for m in table.columns)),
+        sections=tuple(sections),
+        notes=tuple(_metric_notes(table)),
+        footnotes=tuple(notes.items()),
+    )
+
+
+def _metrics_line(table: TaskTable, row: Row) -> tuple[Text, ...]:
+    cells = (row.by_metric.get(column.name) for column in table.columns)
+    return (
+        Text(row.label),
+        Text(f"{row.dim:,}" if row.dim else "", style="muted"),
+        *(_of_metric(cell, column) for cell, column in zip(cells, table.columns, strict=True)),
+    )
+
+
+def _of_metric(cell: Cell | None, metric: Metric) -> Text:
+    """A cell; numbers that describe latents rather than predictions stand without interval, or not at all."""
+    if metric.unit or cell is None:
+        return _cell(cell, metric)
+    return Text("–", style="muted") if cell.mean is None else Text(metric.text(cell.mean))
+
+
+def _printed(value: float | None, metric: Metric) -> Text:
+    return Text("–" if value is None else metric.text(value), style="muted")
+
+
+def _metric_notes(table: TaskTable) -> Iterator[str]:
+    cells = [cell for row in table.rows for cell in row.by_metric.values()]
+    if any(cell.best for cell in cells):
+        yield "Bold: best of the column. Underlined: its interval overlaps that of the best."
+    if any(cell.boot for cell in cells):
+        yield (
+            f"[low, high]: 95 % bootstrap over {table.clustered or 'test samples'} and over the trainings of a row; "
+            "windows of one drive share most of their frames."
+        )
+    failed = sum(bool(cell.error) for row in table.rows for cell in row.cells.values())
+    if failed:
+        yield f"{failed} unit(s) failed; see the list of failures."
+    seen = table.leak.get("test_frames_in_training")
+    if seen is not None:
+        yield f"{100 * seen:.1f} % of the test frames occur in training windows."
+    if sentence := split_sentence(table):
+        yield sentence.replace("Samples:", "Windows:").replace("samples", "windows")
 
 
 def status_line(report: Report) -> str:

@@ -17,6 +17,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from wfm_cli.core.evaluation.baselines import BASELINES
+from wfm_cli.core.evaluation.forecast import BESIDE_NAMES
 from wfm_cli.core.evaluation.metrics import METRICS, Metric
 from wfm_cli.core.recipe.base import Strict
 from wfm_cli.errors import InputError
@@ -41,8 +42,10 @@ class Task(Strict):
     """Array of the store that holds the truth: integer classes, or values in metres."""
     or_label: tuple[str, ...] = ()
     """Arrays of the same meaning in stores of other builders; the first that a store has is taken."""
-    kind: Literal["classes", "values"]
-    """What the array holds."""
+    kind: Literal["classes", "values", "forecast"]
+    """What the array holds; `forecast`: the index of windows of frames, for the predictive tasks of wfm."""
+    columns: tuple[str, ...] = ()
+    """Metrics that stand side by side in tables of predictive tasks."""
     classes: int | None = None
     """Number of classes; None takes the array's own list of classes."""
     only: Mapping[str, tuple[str, ...]] = {}
@@ -64,9 +67,14 @@ class Task(Strict):
     def _known(self) -> Task:
         if self.primary not in METRICS:
             raise ValueError(f"primary: unknown metric {self.primary!r}; known: {', '.join(METRICS)}")
-        unknown = [name for name in self.baselines if name not in (*BASELINES, RANDOM)]
+        if self.kind == "forecast" and self.name not in BESIDE_NAMES:
+            raise ValueError(f"name: predictive tasks are {', '.join(BESIDE_NAMES)}")
+        if wrong := [name for name in self.columns if name not in METRICS]:
+            raise ValueError(f"columns: unknown metric {wrong[0]!r}; known: {', '.join(METRICS)}")
+        rows = BESIDE_NAMES[self.name] if self.kind == "forecast" else BASELINES
+        unknown = [name for name in self.baselines if name not in (*rows, RANDOM)]
         if unknown:
-            raise ValueError(f"baselines: unknown {', '.join(unknown)}; known: {', '.join((*BASELINES, RANDOM))}")
+            raise ValueError(f"baselines: unknown {', '.join(unknown)}; known: {', '.join((*rows, RANDOM))}")
         if (self.only or self.in_both) and self.classes is not None:
             raise ValueError("classes: with `only` or `in_both`, classes are counted from the samples that are kept")
         if self.in_both and self.kind == "values":
@@ -147,6 +155,9 @@ def _from_file(path: Path, member: str) -> Task:
 def _members(data: dict[str, Any]) -> list[dict[str, Any]]:
     """The mapping itself, or one mapping for every combination of its `variants`, braces filled."""
     data = dict(data)
+    common = data.pop("published_by", None)
+    if common is not None:
+        data["published"] = [f for figure in data.get("published", ()) for f in _by_metric({**common, **figure})]
     variants = data.pop("variants", None)
     if variants is None:
         return [data]
@@ -160,6 +171,16 @@ def _members(data: dict[str, Any]) -> list[dict[str, Any]]:
         member["published"] = [f for figure in figures for f in _figures(figure, member["name"])]
         members.append(member)
     return members
+
+
+def _by_metric(figure: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """One figure for each of its `values`, a mapping from metric to value, for all labels."""
+    figure = dict(figure)
+    values = figure.pop("values")
+    return [
+        {**figure, "metric": name, "value": value, "unit": METRICS[name].unit, "budget": "all"}
+        for name, value in values.items()
+    ]
 
 
 def _fill(value: Any, words: Mapping[str, Any]) -> Any:
