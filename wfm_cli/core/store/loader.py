@@ -88,7 +88,7 @@ class BatchLoader:
             )
         if batch_size < world:
             raise InputError(f"batch size {batch_size} is less than {world} processes", "use a larger batch size")
-        reader = store.rows(array)
+        reader = rows or store.rows(array)
         stored = reader.inner if isinstance(reader, ScaledRows) else reader
         self._block, self._pool = (stored.block, stored.pool) if isinstance(stored, ZarrRows) else (0, 0)
         self._reader = reader if rows else _into_memory(reader, self.indices, in_memory)
