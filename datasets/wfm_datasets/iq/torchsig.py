@@ -40,6 +40,8 @@ _RECORD = (
     "data_offset", "data_length", "dtype_id", "shape_offset", "shape_count", "component_offset", "component_count",
     "parent_id",
 )  # fmt: skip
+_MOST_HEADER = 1 << 16
+"""Bytes of the header of an .npy."""
 
 
 @dataclass(frozen=True)
@@ -240,11 +242,14 @@ def npy_header(stream: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
         ValueError: no such array.
     """
     form: Any = np.lib.format  # its functions have no types
+    begin = stream.tell()
+    head = BytesIO(stream.read(_MOST_HEADER))  # whatever length a damaged header claims
     try:
-        read = form.read_array_header_1_0 if form.read_magic(stream) == (1, 0) else form.read_array_header_2_0
-        shape, fortran, dtype = read(stream)
+        read = form.read_array_header_1_0 if form.read_magic(head) == (1, 0) else form.read_array_header_2_0
+        shape, fortran, dtype = read(head)
     except (TokenError, SyntaxError, TypeError, RecursionError, MemoryError) as error:
         raise ValueError(f"header: {error}") from None
+    stream.seek(begin + head.tell())
     return shape, fortran, dtype
 
 

@@ -334,6 +334,16 @@ def test_npy_types_that_are_no_samples_are_refused(folder: Path, descr: str) -> 
     refused(folder)
 
 
+@pytest.mark.parametrize("version", [0, 1, 2, 3, 99])
+def test_npy_headers_of_any_length(folder: Path, version: int) -> None:
+    for name, size in (("a", 2**32 - 1), ("b", 2**29), ("c", 0)):
+        (folder / f"{name}.npy").write_bytes(b"\x93NUMPY" + bytes([version, 0]) + struct.pack("<I", size) + bytes(200))
+    refused(folder)
+    (folder / "metadata.csv").write_text("0,a,b,1.0\n" * 3)  # the same as a data set of TorchSig
+    (folder / "info.json").write_text('{"size": 3}')
+    refused(folder)
+
+
 HEAD_NUMBERS = (0, -1, 0.5, 2**31, 2**63, 10**400, 1e308, float("nan"), float("inf"), "1", True, [], {})
 
 
