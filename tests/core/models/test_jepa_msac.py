@@ -218,3 +218,18 @@ def test_weights_from_a_file(tmp_path):
     two = EfficientNetTokens(VisionBlock(weights=str(tmp_path / "x.pt")), 16).eval()
     x = torch.rand(1, 3, 64, 64)
     assert torch.equal(one.network(x).last_hidden_state, two.network(x).last_hidden_state)
+
+
+def test_maps_can_be_averaged_first():
+    model = build(SMALL.model_copy(update={"reduce": 2}), (13,)).eval()
+    batch = windows()
+    doubled = Bundle(
+        {
+            name: part.repeat_interleave(2, -1).repeat_interleave(2, -2) if name == "lidar" else part
+            for name, part in batch.items()
+        }
+    )
+    plain = build(SMALL, (13,)).eval()
+    plain.load_state_dict(model.state_dict())
+    lidar = model.tokenize(doubled).coords[:, 1] == 2
+    assert torch.allclose(model.tokenize(doubled).values[:, lidar], plain.tokenize(batch).values[:, lidar], atol=1e-5)

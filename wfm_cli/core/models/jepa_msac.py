@@ -102,12 +102,19 @@ class JEPAMSACEncoder(Encoder):
             return (frames / 255 - mean) / std
         if name == "radar":
             level = frames.mean((-2, -1), keepdim=True).clamp_min(_TINY)
-            return torch.log1p(frames / level).unsqueeze(2)
+            return self._reduced(torch.log1p(frames / level))
         if name == "lidar":
-            return frames.unsqueeze(2)
+            return self._reduced(frames)
         if name == "gps":
             return frames / (self.block.gps_scale or 1.0)
         return (frames - (self.block.power_mean or 0.0)) / (self.block.power_scale or 1.0)
+
+    def _reduced(self, maps: Tensor) -> Tensor:
+        """(B, T, rows, columns) -> (B, T, 1, rows / reduce, columns / reduce)."""
+        size = self.block.reduce
+        if size > 1:
+            maps = nn.functional.avg_pool2d(maps, size)
+        return maps.unsqueeze(2)
 
     def positions(self, coords: Tensor) -> Tensor:
         """E_t + E_m + E_p of equation 12: (N, 3) -> (N, D)."""

@@ -50,6 +50,9 @@ class JEPAMSACModel(Strict):
     """Length of the power vector."""
     vision: VisionBlock = VisionBlock()
     """Image network."""
+    reduce: int = Field(1, ge=1, le=16)
+    """Average radar maps and depth images over so many bins each way before their networks; 1 as published. The cost of
+    these networks falls with the square."""
     power_unit: Literal["db", "linear"] = "db"
     """Unit of the power vector that the model sees; the paper names none, its errors fit dB alone."""
     place_mask_tokens: bool = True
