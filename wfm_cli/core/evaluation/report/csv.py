@@ -53,6 +53,21 @@ def curves(run: Run) -> str:
     return buffer.getvalue()
 
 
+def horizon(run: Run) -> str:
+    """Curves of predictive tasks: one line for every unit, metric and frame ahead."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(("key", "task", "label", "role", "metric", "unit", "step", "mean", "lo_95", "hi_95"))
+    for unit in run.units():
+        for name, entry in (unit.attrs.get("metrics") or {}).items():
+            curve = entry.get("horizon")
+            for step, mean in enumerate(curve["mean"] if curve else (), 1):
+                low, high = (curve[end][step - 1] if curve[end] else "" for end in ("low", "high"))
+                head = [unit.key, *(unit.attrs.get(field) for field in ("task", "label", "role"))]
+                writer.writerow([*head, name, entry.get("unit"), step, mean, low, high])
+    return buffer.getvalue()
+
+
 def _lines(key: str, attrs: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     counts = attrs.get("n_train") or []
     counts = counts if isinstance(counts, list) else [counts]

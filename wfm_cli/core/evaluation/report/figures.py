@@ -15,6 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator
 
 from wfm_cli.core.evaluation.draws import per_class
+from wfm_cli.core.evaluation.report.horizon import horizon_figure
 from wfm_cli.core.evaluation.report.model import Budget, Report, Row, TaskTable
 from wfm_cli.core.evaluation.report.style import (
     COLUMN,
@@ -178,8 +179,11 @@ def _dots(axes: Axes, table: TaskTable, styles: Mapping[str, LineStyle]) -> None
         if cell.interval:
             axes.plot(cell.interval, (y, y), color=style.color, linewidth=1.0, solid_capstyle="butt")
         axes.plot([cell.score], [y], **{**_line(style), "marker": style.marker or "|"})
+    scores = [row.cells[budget].score for row in rows]
+    if table.columns and table.metric.unit != "%" and scores and max(scores) > 20 * min(scores) > 0:
+        axes.set_xscale("log")  # a missing history costs a hundred times what a better network saves
     for entry in table.published:
-        if budget in entry.values:
+        if budget in entry.values and not table.columns:
             axes.axvline(entry.values[budget], color=GREY, linewidth=0.7, linestyle=":")
             axes.annotate(
                 entry.mark, (entry.values[budget], 1.0), (1, -6), xycoords=("data", "axes fraction"),
@@ -216,8 +220,8 @@ def write_figures(run: Run, report: Report, out: Path) -> list[Path]:
     """Every figure of a report as PNG (300 dpi) and PDF.
 
     Returns:
-        `labels_<task>` in one column, `overview` in one page width when there are several tasks, `training` and
-        `reconstruction` for a pretraining run; empty when the run holds nothing to draw.
+        `labels_<task>` in one column, `overview` in one page width when there are several tasks, `horizon` for
+        predictive tasks, `training` and `reconstruction` for a pretraining run; empty when there is nothing to draw.
     """
     paths: list[Path] = []
     styles = line_styles(report.tables)
@@ -225,6 +229,9 @@ def write_figures(run: Run, report: Report, out: Path) -> list[Path]:
         paths += save(budget_figure(table, styles), out / f"labels_{name}")
     if len(report.tables) > 1:
         paths += save(overview_figure(report.tables), out / "overview")
+    ahead = horizon_figure(run)
+    if ahead is not None:
+        paths += save(ahead, out / "horizon")
     spread = reconstruction_figure(run)
     if spread is not None:
         paths += save(spread, out / "reconstruction")

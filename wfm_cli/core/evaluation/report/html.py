@@ -10,6 +10,7 @@ from typing import Any
 
 from wfm_cli.core.evaluation.report import figures
 from wfm_cli.core.evaluation.report.confusion import best_confusion
+from wfm_cli.core.evaluation.report.horizon import horizon_figure
 from wfm_cli.core.evaluation.report.html_table import results_table, units_table
 from wfm_cli.core.evaluation.report.model import Pretraining, Report, TaskTable, fixed
 from wfm_cli.core.evaluation.report.style import svg
@@ -40,6 +41,11 @@ def _body(run: Run, report: Report) -> Iterator[str]:
         yield _pretraining(run, report.pretraining)
     if len(report.tables) > 1:
         yield _figure(svg(figures.overview_figure(report.tables)), "All tasks. Bands are 95 % intervals.", "wide")
+    ahead = horizon_figure(run)
+    if ahead is not None:
+        yield _figure(
+            svg(ahead), "Over the frames ahead: the best two rows of each kind; bands are 95 % intervals.", "wide"
+        )
     styles = figures.line_styles(report.tables)
     for table, name in zip(report.tables, names, strict=True):
         yield _task(run, table, name, styles)
@@ -90,12 +96,21 @@ def _task(run: Run, table: TaskTable, name: str, styles: dict[str, figures.LineS
         results_table(layout),
         f'<ul class="notes">{notes}</ul>',
         '<div class="pair">',
-        _figure(svg(figures.budget_figure(table, styles)), "Score over training labels; bands are 95 % intervals."),
+        _figure(svg(figures.budget_figure(table, styles)), _words(table)),
     ]
     confusion = best_confusion(run, table)
     if confusion:
         parts.append(_figure(svg(confusion[0]), confusion[1]))
     return "".join([*parts, "</div></section>"])
+
+
+def _words(table: TaskTable) -> str:
+    """What the figure of a task shows."""
+    return (
+        "Bars are 95 % intervals."
+        if len(table.budgets) < 2
+        else "Score over training labels; bands are 95 % intervals."
+    )
 
 
 def _pretraining(run: Run, summary: Pretraining) -> str:

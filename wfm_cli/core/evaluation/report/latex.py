@@ -63,6 +63,8 @@ def _task(report: Report, table: TaskTable) -> Iterator[str]:
 
 
 def _span(table: TaskTable) -> str:
+    if table.columns:
+        return rf"\multicolumn{{{len(table.columns)}}}{{c}}{{all frames ahead}}"
     return rf"\multicolumn{{{len(table.budgets)}}}{{c}}{{{escape(table.metric.header)} by training labels}}"
 
 

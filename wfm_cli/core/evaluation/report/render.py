@@ -93,4 +93,7 @@ def _write(run: Run, report: Report, form: str, out: Path) -> list[Path]:
     if form == "csv" and report.units and run.curves.read():
         written.append(out / "curves.csv")
         written[-1].write_text(csv.curves(run), encoding="utf-8")
+    if form == "csv" and any(table.columns for table in report.tables):
+        written.append(out / "horizon.csv")
+        written[-1].write_text(csv.horizon(run), encoding="utf-8")
     return written
