@@ -233,3 +233,15 @@ def test_maps_can_be_averaged_first():
     plain.load_state_dict(model.state_dict())
     lidar = model.tokenize(doubled).coords[:, 1] == 2
     assert torch.allclose(model.tokenize(doubled).values[:, lidar], plain.tokenize(batch).values[:, lidar], atol=1e-5)
+
+
+@pytest.mark.parametrize(("width", "giga"), [(64, "0.80"), (128, "2.30"), (256, "7.45"), (512, "26.3")])
+def test_a_forecast_takes_more_than_the_table_prints(width, giga):
+    sizes = build(JEPAMSACModel(width=width, vision=VisionBlock(network="cnn")), (13,)).sizes()
+    assert f"{sizes['backbone']['sequence'] / 1e9:.{len(giga.partition('.')[2])}f}" == giga
+    assert same(PRINTED[f"D={width}"][1], sizes["backbone"]["operations"])
+    if width == 128:
+        for part, name in (("radar", "Radar"), ("lidar", "LiDAR"), ("gps", "GPS"), ("power", "RF")):
+            params, ops = PRINTED[f"{name} tokenizer"]
+            assert same(params, sizes[f"{part} tokenizer"]["parameters"])
+            assert same(ops, sizes[f"{part} tokenizer"]["operations"])

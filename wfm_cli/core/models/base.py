@@ -90,6 +90,10 @@ class Encoder(nn.Module, ABC):
         mean = hidden[:, 0 if pooling == "all" else self.prefix :].mean(dim=1)
         return torch.cat([hidden[:, 0], mean], 1) if pooling == "concat" else mean
 
+    def sizes(self) -> dict[str, dict[str, int]]:
+        """Parameters and operations of the parts, for models whose paper prints a table of them; empty for others."""
+        return {}
+
     def embedding_dim(self, pooling: str | None = None) -> int:
         """Length of what `embed` returns for a sample."""
         return self.dim * (2 if (pooling or self.default_pooling) == "concat" else 1)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from wfm_cli.core.models.base import Encoder
 from wfm_cli.core.models.blocks.sensors import EfficientNetTokens, MapTokens, VectorTokens
 from wfm_cli.core.models.blocks.transformer import EPSILON, blocks
+from wfm_cli.core.models.counting import operations, parameters, transformer_operations
 from wfm_cli.core.models.tokens import TokenGrid
 from wfm_cli.core.recipe.msac import JEPAMSACModel, Modality
 from wfm_cli.errors import InputError
@@ -190,6 +191,27 @@ class JEPAMSACEncoder(Encoder):
         if (pooling or self.default_pooling) == "last":
             return hidden[:, -self.frame_tokens :].mean(1)
         return super().pool(hidden, pooling, coords)
+
+    def sizes(self) -> dict[str, dict[str, int]]:
+        """Table IV: parameters and operations of every tokenizer for one frame and of the backbone.
+
+        The backbone's printed operations are those of both halves on the tokens of one frame. What a forecast takes,
+        the encoder on all tokens of the history and the predictor on those of the whole window, is `sequence`.
+        """
+        shapes = {"image": (1, 3, 224, 224), "radar": (1, 1, 64, 256), "lidar": (1, 1, 64, 256), "gps": (1, 2)}
+        made = {}
+        for name, module in self.tokenizers.items():
+            frame = torch.zeros(shapes.get(name, (1, self.block.beams)), device=self.mask_token.device)
+            made[f"{name} tokenizer"] = {"parameters": parameters(module), "operations": operations(module, frame)}
+        width, layers, inner = self.dim, len(self.blocks), len(self.predictor)
+        frame_tokens, window = self.frame_tokens, self.frame_tokens * self.block.steps
+        made["backbone"] = {
+            "parameters": parameters(self.blocks) + parameters(self.predictor),
+            "operations": transformer_operations(width, layers + inner, frame_tokens),
+            "sequence": transformer_operations(width, layers, frame_tokens * self.block.history)
+            + transformer_operations(width, inner, window),
+        }
+        return made
 
     def _grid(self, steps: int) -> Tensor:
         """(43 T, 3) int64 time, modality, patch of every token."""
