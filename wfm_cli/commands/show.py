@@ -20,6 +20,15 @@ def show(
     sample: Annotated[
         int, typer.Option(min=0, help="Sample of a store, or example of a set of I/Q, that the pictures show.")
     ] = 0,
+    frame: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Draw this frame of a store of sequences as one PNG: camera, radar, LiDAR, track and beam powers. "
+            "It goes into the folder of --pictures, which then shows this frame, else into the current one.",
+            show_default=False,
+        ),
+    ] = None,
     dtype: Dtype = None,
     rate: Rate = None,
     freq: Freq = None,
@@ -37,9 +46,15 @@ def show(
 
     wfm show canyon.zarr --pictures pictures --sample 12
 
+    wfm show street.zarr --frame 60
+
     wfm show capture.cs16 --rate 2.4M --freq 433.92M --pictures pictures
     """
     if is_recording(path):
+        if frame is not None:
+            from wfm_cli.errors import InputError
+
+            raise InputError(f"{path}: is no store of sequences, which have frames", "choose an example by --sample")
         reading = {"dtype": dtype, "rate": rate, "freq": freq, "order": order, "skip_bytes": skip_bytes}
         _show_recordings(path, reading, pictures, sample, as_json)
         return
@@ -51,13 +66,15 @@ def show(
         raise InputError(f"{path}: is no recording; {named[0]} says how recordings are read", f"leave {named[0]} out")
     from wfm_cli.core import inspect
 
+    drawn = inspect.frame(path, Path(), frame) if frame is not None and pictures is None else []
     if as_json:
         print_json(inspect.describe(path))
-    else:
+    elif not drawn:
         print_rich(inspect.render(path))
     if pictures is not None:
-        for picture in inspect.pictures(path, pictures, sample=sample):
-            print(picture, file=sys.stderr if as_json else sys.stdout)
+        drawn = inspect.pictures(path, pictures, sample=sample if frame is None else frame)
+    for picture in drawn:
+        print(picture, file=sys.stderr if as_json else sys.stdout)
 
 
 def is_recording(path: Path) -> bool:

@@ -8,8 +8,9 @@ from typing import Any
 from rich.console import Group
 
 from wfm_cli.core.inspect.kinds import is_run
+from wfm_cli.errors import InputError
 
-__all__ = ["describe", "pictures", "render"]
+__all__ = ["describe", "frame", "pictures", "render"]
 
 
 def describe(path: Path | str) -> dict[str, Any]:
@@ -56,8 +57,8 @@ def pictures(path: Path | str, out: Path, sample: int = 0) -> list[Path]:
 
     Returns:
         The files: for a store `channel`, `map`, `labels`, `splits`, `spectrogram`, `spectrograms`, `classes`,
-        `spectra`; for a run `training`,
-        `reconstruction`, `embeddings` and `confusion_<task>`; each where there is something to draw.
+        `spectra`, `frame-<sample>`, `lengths`; for a run `training`, `reconstruction`, `embeddings` and
+        `confusion_<task>`; each where there is something to draw.
 
     Raises:
         InputError: See `describe`; the store is unfinished, there is no such sample, or `out` is a file.
@@ -70,3 +71,17 @@ def pictures(path: Path | str, out: Path, sample: int = 0) -> list[Path]:
     from wfm_cli.core.inspect.store_pictures import store_pictures
 
     return store_pictures(path, out, sample)
+
+
+def frame(path: Path | str, out: Path, number: int) -> list[Path]:
+    """Draw one frame of a store of sequences into `frame-<number>.png`: sensors, track and beam powers.
+
+    Raises:
+        InputError: There is no such frame, or something else than a finished store of sequences.
+    """
+    path = Path(path)
+    if is_run(path):
+        raise InputError(f"{path}: is a run, which has no frames", "give the store that it was trained on")
+    from wfm_cli.core.inspect.store_pictures import one_frame
+
+    return one_frame(path, out, number)

@@ -13,6 +13,7 @@ from wfm_cli.core.evaluation.report.style import COLUMN, PAGE, PALETTE, grid, lo
 from wfm_cli.core.inspect.channel_picture import channel_figure
 from wfm_cli.core.inspect.kinds import make_folder
 from wfm_cli.core.inspect.maps import map_figure, splits_figure, users_of
+from wfm_cli.core.inspect.sequence_pictures import KIND, frame_picture, sequence_figures
 from wfm_cli.core.inspect.spectrogram_picture import spectrogram_figures
 from wfm_cli.core.store.reader import Store, open_store
 from wfm_cli.errors import InputError
@@ -22,20 +23,40 @@ _BARS = 32
 
 
 def store_pictures(path: Path, out: Path, sample: int) -> list[Path]:
-    """Write `channel`, `map`, `labels`, `splits`, and of spectrograms `spectrogram`, `spectrograms`, `classes` and
-    `spectra` as PNG, as far as the store holds what they show.
+    """Write `channel`, `map`, `labels`, `splits`, of spectrograms `spectrogram`, `spectrograms`, `classes` and
+    `spectra`, of sequences `frame-<sample>`, `map`, `lengths`, `splits` and `labels` as PNG, as far as the store holds
+    what they show.
 
     Raises:
         StoreError: The store is unfinished or damaged.
         InputError: There is no such sample, or `out` is a file.
     """
-    store = open_store(path)
-    if not 0 <= sample < store.samples:
-        raise InputError(f"{path}: there is no sample {sample}", f"samples run from 0 to {store.samples - 1}")
+    store = _open(path, sample)
     folder, paths = make_folder(out), []
     for name, figure in _figures(store, sample):
         paths += save(figure, folder / name, ("png",))
     return paths
+
+
+def one_frame(path: Path, out: Path, frame: int) -> list[Path]:
+    """Write `frame-<frame>.png` of a store of sequences.
+
+    Raises:
+        StoreError: The store is unfinished or damaged.
+        InputError: There is no such frame, the store has no sequences, or `out` is a file.
+    """
+    store = _open(path, frame)
+    if store.kind != KIND:
+        raise InputError(f"{path}: is a store of kind '{store.kind}', which has no frames", "choose one by --sample")
+    return frame_picture(store, frame, out)
+
+
+def _open(path: Path, sample: int) -> Store:
+    store = open_store(path)
+    what = "frame" if store.kind == KIND else "sample"
+    if not 0 <= sample < store.samples:
+        raise InputError(f"{path}: there is no {what} {sample}", f"{what}s run from 0 to {store.samples - 1}")
+    return store
 
 
 def _figures(store: Store, sample: int) -> Iterator[tuple[str, Figure]]:
@@ -43,6 +64,7 @@ def _figures(store: Store, sample: int) -> Iterator[tuple[str, Figure]]:
     if channel is not None:
         yield "channel", channel
     yield from spectrogram_figures(store, sample)
+    yield from sequence_figures(store, sample)
     users = users_of(store, sample)
     if users is not None and (drawn := map_figure(store, users)) is not None:
         yield "map", drawn

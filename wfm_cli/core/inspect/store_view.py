@@ -11,6 +11,7 @@ from rich.text import Text
 
 from wfm_cli.core.evaluation.report.view import leak_sentence
 from wfm_cli.core.inspect.files import file_table
+from wfm_cli.core.inspect.sequence_view import SHOWN, sequence_view
 from wfm_cli.core.inspect.text import grid, nested, number, pairs, size
 from wfm_cli.core.inspect.trade import trade_sentence
 
@@ -36,13 +37,19 @@ def _parts(facts: Mapping[str, Any]) -> Iterator[RenderableType]:
         yield Text("")
         yield _statistics(facts["arrays"])
         yield from _faults(facts["arrays"])
+    sequences = facts["kind"] == "sequence" and "windows" in facts["facts"]
     if facts["splits"]["available"]:
         yield Text("")
-        yield _splits(facts["splits"])
+        yield _splits(facts["splits"], frames=sequences)
     if facts["labels"]:
         yield Text("")
         yield _labels(facts["labels"])
+    if sequences:
+        yield Text("")
+        yield from sequence_view(facts["facts"], facts["samples"])
     for name, value in facts["facts"].items():
+        if sequences and name in SHOWN:
+            continue
         if name == "files":
             yield Text("")
             yield file_table(value, most=_FEW)
@@ -99,10 +106,12 @@ class _Arrays:
             if head and head != folder:
                 table.add_row(Text(f"{head}/", style="bold"))
             folder = head
-            axes = [f"{dim} {length}" for length, dim in zip(array["shape"][1:], array["dims"][1:], strict=False)]
+            axes = [f"{dim} {length}" for length, dim in zip(array["shape"], array["dims"], strict=False)]
+            if array["dims"][:1] in ([], ["sample"]):  # tables have a length of their own
+                axes[:1] = ["sample"]
             table.add_row(
                 Text(f"  {tail}" if head else tail, style="" if head else "bold"),
-                ", ".join(["sample", *axes]),
+                ", ".join(axes),
                 array["dtype"],
                 array["units"] if array["units"] != "1" else "",
                 size(array["bytes"]),
@@ -130,7 +139,7 @@ def _statistics(arrays: Sequence[Mapping[str, Any]]) -> RenderableType:
     table = grid("values", *names, "unit", right=names)
     for array in arrays:
         found = array["statistics"]
-        if found and not array["name"].startswith("split/"):
+        if found and not array["name"].startswith(("split/", "windows/")):
             shown = (number(found.get(name)) for name in names)
             table.add_row(array["name"], *shown, array["units"] if array["units"] != "1" else "")
     return table
@@ -146,13 +155,15 @@ def _faults(arrays: Sequence[Mapping[str, Any]]) -> Iterator[Text]:
                    f"{constant:,} windows are constant")  # fmt: skip
 
 
-def _splits(splits: Mapping[str, Any]) -> RenderableType:
-    table = grid("split", "train", "val", "test", "leak", right=("train", "val", "test"))
+def _splits(splits: Mapping[str, Any], frames: bool = False) -> RenderableType:
+    """Parts of the samples; of frames without a leak, which is that of the windows."""
+    parts, leaks = ("train", "val", "test"), [] if frames else ["leak"]
+    table = grid("frames by split" if frames else "split", *parts, *leaks, right=parts)
     for name, split in splits["available"].items():
         chosen = name == splits["default"]
-        counts = (number(split.get(part)) for part in ("train", "val", "test"))
-        leak = leak_sentence(split.get("leak") or {}) or "not measured"
-        table.add_row(Text(f"{name} (default)" if chosen else name, style="bold" if chosen else ""), *counts, leak)
+        counts = (number(split.get(part)) for part in parts)
+        leak = [leak_sentence(split.get("leak") or {}) or "not measured"] * len(leaks)
+        table.add_row(Text(f"{name} (default)" if chosen else name, style="bold" if chosen else ""), *counts, *leak)
     return table
 
 
