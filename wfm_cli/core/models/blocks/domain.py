@@ -45,7 +45,8 @@ def log_magnitude(images: Tensor) -> Tensor:
 
     10 log10 |h|^2 over the sample's mean power, not below `FLOOR_DB`, shifted and scaled: the floor is -1, the mean 1.
     """
-    power = images.unflatten(1, (-1, 2)).square().sum(2)
+    power = images.reshape(len(images), -1, 2, *images.shape[2:]).square().sum(2)
     mean = power.mean((1, 2, 3), keepdim=True).clamp_min(torch.finfo(power.dtype).tiny)
     level = 10 * (power / mean).clamp_min(10 ** (FLOOR_DB / 10)).log10()
-    return (level + SPREAD_DB) / SPREAD_DB
+    scaled: Tensor = (level + SPREAD_DB) / SPREAD_DB
+    return scaled
