@@ -47,7 +47,7 @@ def embed(
     Args:
         encoder: A run, `random:RECIPE` or `baseline:NAME`; `@POOLING` may follow.
         data: Store, or its path.
-        indices: Samples; all by default.
+        indices: Samples, or windows of an encoder that takes windows of frames; all by default.
         array: Array of the store that is the input; the one that the encoder was trained on if left out.
 
     Returns:
@@ -60,8 +60,10 @@ def embed(
     from wfm_cli.core.evaluation.features import extract
 
     store = open_store(data) if isinstance(data, str | Path) else data
-    wanted = np.arange(store.samples) if indices is None else np.asarray(list(indices), dtype=np.int64)
-    return extract(resolve(encoder, store, array=array), store, wanted)
+    source = resolve(encoder, store, array=array)
+    count = store.array(source.arrays[0]).shape[0] if source.arrays else store.samples
+    wanted = np.arange(count) if indices is None else np.asarray(list(indices), dtype=np.int64)
+    return extract(source, store, wanted)
 
 
 def pretrain(

@@ -15,11 +15,13 @@ from tests.core.training.test_engine import stop_in_step
 from tests.core.training.test_resume import same_tensors
 from tests.fakes.deepsense import make_sequences
 from tests.fakes.stores import make_store
+from wfm_cli.core.evaluation.probing import run_probe
+from wfm_cli.core.recipe.evaluate import ProbeRecipe
 from wfm_cli.core.recipe.loading import parse_recipe, to_dict
 from wfm_cli.core.recipe.pretrain import PretrainRecipe
 from wfm_cli.core.store import Store
 from wfm_cli.core.store.run import Run
-from wfm_cli.core.store.sequences import training_scales, window_indices
+from wfm_cli.core.store.sequences import WindowRows, training_scales, window_indices
 from wfm_cli.core.training.checkpoint import Checkpoints
 from wfm_cli.core.training.engine import pretrain
 from wfm_cli.core.training.journal import TIMED
@@ -129,6 +131,20 @@ def test_some_sensors_alone_train(store: Store, tmp_path: Path) -> None:
     assert Run.open(tmp_path / "few").attrs["model"]["power_mean"] == training_scales(store)["linear_mean"]
     batch: Any = {"gps": torch.zeros(2, 4, 2), "power": torch.zeros(2, 4, 64)}
     assert wfm.load_encoder(tmp_path / "few").embed(batch).shape == (2, 16)
+    rows = WindowRows(store, ["gps", "power"], linear_power=True).take(np.arange(5))
+    batch = {name: torch.from_numpy(rows[name]) for name in ("gps", "power")}
+    with torch.no_grad():
+        expected = wfm.load_encoder(tmp_path / "few").embed(batch).numpy()
+    np.testing.assert_allclose(wfm.embed(str(tmp_path / "few"), store, indices=range(5)), expected, atol=1e-5)
+    assert wfm.embed(f"{tmp_path / 'few'}@last", store).shape == (len(store.read("windows/index")), 16)
+
+
+def test_windows_have_no_labels_of_single_frames(finished: Path, store: Store, tmp_path: Path) -> None:
+    asked = {"encoder": str(finished), "data": str(store.path), "tasks": [str(tmp_path / "beam.yaml")]}
+    words = "name: beam\nversion: 1\ntitle: Beam\ndescription: Best.\nlabel: labels/beam\nkind: classes\nclasses: 64\n"
+    (tmp_path / "beam.yaml").write_text(words + "primary: top1\nbaselines: [majority]\n")
+    with pytest.raises(InputError, match="embeds windows of frames, the tasks label single samples"):
+        run_probe(ProbeRecipe.model_validate(asked), tmp_path / "probe", progress=False)
 
 
 def test_what_does_not_go_together_is_named(store: Store, tmp_path: Path) -> None:

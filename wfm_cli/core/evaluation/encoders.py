@@ -16,15 +16,19 @@ from torch import Tensor
 from wfm_cli.core.evaluation.baselines import BaselineSource
 from wfm_cli.core.evaluation.source import FeatureSource
 from wfm_cli.core.models import build_encoder, with_statistics
+from wfm_cli.core.models.bundle import Bundle
 from wfm_cli.core.provenance import digest
 from wfm_cli.core.recipe.models import ModelBlock
+from wfm_cli.core.recipe.msac import JEPAMSACModel
 from wfm_cli.core.signal.power import normalise_power
 from wfm_cli.core.store.run import Run
+from wfm_cli.core.store.sequences import INDEX, WindowRows
 from wfm_cli.errors import InputError, RecipeError, StoreError
 
 if TYPE_CHECKING:
     from wfm_cli.core.models.base import Encoder
     from wfm_cli.core.store.reader import Store
+    from wfm_cli.core.store.rows import RowReader
 
 AMPLITUDE = {"raw": 1.0, "published": 1e6}
 """Factor on path gains of the scalings that differ by a factor alone."""
@@ -148,6 +152,13 @@ class ModelSource(FeatureSource):
         self.digest, self.weights = digest([held, self.pooling, factor]), digest([held, array, factor])
         self.architecture = digest([untrained.block.model_dump(mode="json"), untrained.sample_shape, array, factor])
 
+    def reader(self, store: Store, array: str) -> RowReader:
+        """Windows with the sensors of the encoder, or the rows of an array."""
+        block = self.untrained.block
+        if array != INDEX or not isinstance(block, JEPAMSACModel):
+            return store.rows(array)
+        return WindowRows(store, block.modalities, linear_power=block.power_unit == "linear")
+
     def prepare(self, batch: NDArray[Any]) -> Tensor:
         """Rows (B, ...) as the store holds them as the encoder takes them, (B, *sample_shape) on its device."""
         if self._factor is None:
@@ -166,6 +177,10 @@ class ModelSource(FeatureSource):
     ) -> list[NDArray[np.float32]]:
         """Embeddings (B, D) of each of several poolings, all from one pass through the encoder."""
         with torch.inference_mode():
+            if batch.dtype.names:  # windows, of which the history is embedded
+                parts = {name: torch.from_numpy(batch[name]).to(self.device) for name in batch.dtype.names}
+                windows: Any = Bundle(parts)
+                return [self.encoder.embed(windows, pooling).float().cpu().numpy() for pooling in poolings]
             tokens = self.encoder.tokenize(self.prepare(batch))
             hidden = self.encoder.encode(tokens)
             return [self.encoder.pool(hidden, pooling, tokens.coords).float().cpu().numpy() for pooling in poolings]

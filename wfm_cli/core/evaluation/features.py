@@ -51,7 +51,7 @@ def _extract(
     first, poolings = sources[0], [source.pooling for source in sources]
     features: list[NDArray[np.float32]]
     features = [np.empty((len(indices), source.dim), dtype=np.float32) for source in sources]
-    readers = [store.rows(name) for name in first.arrays]
+    readers = [first.reader(store, name) for name in first.arrays]
     starts = range(0, len(indices), batch)
     show = show and first.dear
     try:

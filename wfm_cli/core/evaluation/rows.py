@@ -13,6 +13,7 @@ from wfm_cli.core.evaluation.units import TableRow
 from wfm_cli.core.recipe.evaluate import EncoderRow, ProbeBlock
 from wfm_cli.core.recipe.probes import FROZEN, STRICT, SUPERVISED, ProbeChoice, Res1DCNNProbe, named
 from wfm_cli.core.store.reader import Store
+from wfm_cli.core.store.sequences import INDEX
 from wfm_cli.errors import InputError
 
 Probes = tuple[ProbeChoice, ...]
@@ -39,6 +40,11 @@ def table_rows(
         if any(row.encoder == known.source.spec for known in table):
             continue
         source = resolve(row.encoder, store, seed=block.seed, device=device)
+        if INDEX in source.arrays:
+            raise InputError(
+                f"{row.encoder}: embeds windows of frames, the tasks label single samples",
+                "ask for predictions: localisation, beam_prediction, rssi_prediction",
+            )
         asked = (row.probes or block.choices) if under_test else block.choices
         networks |= dict.fromkeys(p for p in asked if p.kind in SUPERVISED)
         asked = tuple(p for p in asked if p.kind not in SUPERVISED)

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from wfm_cli.core.store.reader import Store
+    from wfm_cli.core.store.rows import RowReader
 
 Role = Literal["encoder", "control", "supervised", "baseline", "reference"]
 """`encoder`: under test; `control`: the same with random weights; `supervised`: a network trained
@@ -39,6 +43,10 @@ class FeatureSource(ABC):
     dim: int
     arrays: tuple[str, ...]
     dear: bool = False
+
+    def reader(self, store: Store, array: str) -> RowReader:
+        """Reader of the rows of one of `arrays`."""
+        return store.rows(array)
 
     @abstractmethod
     def extract(self, batch: NDArray[Any], *more: NDArray[Any]) -> NDArray[np.float32]:
