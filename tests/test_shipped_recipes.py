@@ -9,6 +9,7 @@ import pytest
 import wfm_cli as wfm
 from tests.fakes import wavesfm as raw
 from tests.fakes.deepmimo import fake_rays, write_mat
+from tests.fakes.deepsense import make_sequences, make_street
 from tests.fakes.evaluation import spectrogram_run
 from tests.fakes.stores import make_spectrogram_store
 from tests.wfm_datasets.spectrogram import sigmf
@@ -60,7 +61,16 @@ RECORDINGS = {
     "prepare/iq-recordings": lambda: recordings(Path("iq"), 12_480),
 }
 """Recordings that lie beside the recipes of spectrograms."""
+SCENARIOS = {
+    "prepare/deepsense": lambda: make_street(Path(), ("31", "32", "33", "34"), 2),
+    "prepare/street": lambda: make_street(Path("street"), ("31", "33"), 3),
+}
+"""Scenario folders that lie beside the recipes of sequences."""
 TRAIN = ["train.epochs=null", "train.steps=2", "train.batch_size=8", "train.eval_samples=16", "train.threads=1"]
+
+
+WINDOWS = ["model.history=4", "model.horizon=2", "model.width=16", "model.heads=2", "model.predictor_layers=1"]
+"""JEPA-MSAC made small, for windows of the small street."""
 
 
 def recipes(step: str) -> list[str]:
@@ -90,6 +100,12 @@ def spectrograms(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return store.path, spectrogram_run(folder / "encoder.zarr", 16).path
 
 
+@pytest.fixture(scope="module")
+def street(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of sequences."""
+    return make_sequences(tmp_path_factory.mktemp("street")).path
+
+
 @pytest.mark.parametrize("name", recipes("prepare"))
 def test_prepare(name: str, canyon: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if name == "prepare/canyon":
@@ -101,6 +117,8 @@ def test_prepare(name: str, canyon: Path, tmp_path: Path, monkeypatch: pytest.Mo
             WAVESFM[name]()
         if name in RECORDINGS:
             RECORDINGS[name]()
+        if name in SCENARIOS:
+            SCENARIOS[name]()
         if name == "prepare/lwm-cities":
             for seed, (city, station) in enumerate(CITIES.items()):
                 rays = fake_rays(24, seed=seed)
@@ -115,9 +133,19 @@ def test_prepare(name: str, canyon: Path, tmp_path: Path, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("name", recipes("pretrain"))
-def test_pretrain(name: str, canyon: Path, spectrograms: tuple[Path, Path], tmp_path: Path) -> None:
+def test_pretrain(
+    name: str, canyon: Path, spectrograms: tuple[Path, Path], tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     out = tmp_path / "run.zarr"
     recipe = load_recipe(name, PretrainRecipe)
+    if recipe.model.kind == "jepa_msac":
+        store = request.getfixturevalue("street")
+        small = [*WINDOWS, "model.layers=1", "model.vision={network: cnn}"]
+        wfm.pretrain(name, out, overrides=[f"data.store={store}", *small, *TRAIN])
+        run = Run.open(out)
+        assert run.complete
+        assert len(run.unit("validation").array("nmse_latent_future")) > 0
+        return
     pictures = recipe.data.array == "spectrogram"
     store = spectrograms[0] if pictures else canyon
     sizes = "model.expert" if recipe.model.kind == "lwm_spectro_moe" else "model"
@@ -142,8 +170,18 @@ def test_probe(name: str, canyon: Path, trained: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", recipes("benchmark"))
-def test_benchmark(name: str, canyon: Path, trained: Path, spectrograms: tuple[Path, Path], tmp_path: Path) -> None:
+def test_benchmark(
+    name: str,
+    canyon: Path,
+    trained: Path,
+    spectrograms: tuple[Path, Path],
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+) -> None:
     recipe = load_recipe(name, BenchmarkRecipe)
+    if "localisation" in recipe.tasks:
+        forecasts(name, recipe, request.getfixturevalue("street"), tmp_path, request.getfixturevalue("monkeypatch"))
+        return
     channels = recipe.data == "canyon.zarr"
     store, encoder = (canyon, trained) if channels else spectrograms
     few = "2 per class" if "per class" in str(recipe.probe.labels) else "10"
@@ -156,6 +194,47 @@ def test_benchmark(name: str, canyon: Path, trained: Path, spectrograms: tuple[P
     assert {"encoder", "control", "baseline"} <= roles
     assert ("supervised" in roles) == (not channels)
     assert all(unit.attrs["status"] == "ok" for unit in run.units())
+
+
+def forecasts(name: str, recipe: BenchmarkRecipe, store: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every row of a suite of predictions on one task; its runs are one and the same."""
+    monkeypatch.chdir(folder)
+    small = [*WINDOWS, "model.layers=1", "model.vision={network: cnn}"]
+    wfm.pretrain("pretrain/jepa-msac-small", folder / "run.zarr", overrides=[f"data.store={store}", *small, *TRAIN])
+    for encoder in {row.encoder.removeprefix("random:") for row in recipe.encoders}:
+        (folder / encoder).symlink_to(folder / "run.zarr")
+    few = {"epochs": 0.1, "min_steps": 1, "looks": 1, "seeds": 1, "joint_steps": 1, "joint_batch": 2, "rank_windows": 2}
+    overrides = [f"data={store}", "tasks=[localisation]", "probe.bootstrap=20"]
+    overrides += [f"probe.forecast.{key}={value}" for key, value in few.items()]
+    run = wfm.benchmark(name, folder / "table.zarr", overrides=overrides)
+    units = list(run.units())
+    assert {unit.attrs["role"] for unit in units} == {"encoder", "control", "supervised", "baseline", "reference"}
+    assert len([unit for unit in units if unit.attrs["dim"]]) == len(recipe.encoders)
+    assert all(unit.attrs["status"] == "ok" for unit in units)
+
+
+def test_jepa_msac_with_its_own_picture_network(tmp_path: Path) -> None:
+    """The published model in full width, without the weights of ImageNet, for one step."""
+    pytest.importorskip("transformers")
+    store = make_sequences(tmp_path, sequences=3, image_size=32, history=8, horizon=5)
+    small = ["train.epochs=null", "train.steps=1", "train.batch_size=2", "train.eval_samples=2", "train.threads=1"]
+    overrides = [f"data.store={store.path}", "model.vision.weights=random", *small]
+    wfm.pretrain("pretrain/jepa-msac", tmp_path / "run.zarr", overrides=overrides)
+    run = Run.open(tmp_path / "run.zarr")
+    assert run.attrs["model"]["vision"]["network"] == "efficientnet_b0"
+    assert run.attrs["model"]["width"] == 128
+    assert len(run.unit("validation").array("nmse_latent")) == 2
+
+
+@pytest.mark.parametrize("name", recipes("street"))
+def test_street(name: str, tmp_path: Path) -> None:
+    from wfm_cli.core.recipe.street import StreetRecipe
+    from wfm_datasets.street.folder import build
+
+    few = ["sequences=1", "frames=[2, 3]", "image=[96, 54]", "lidar_columns=64"]
+    summary = build(load_recipe(name, StreetRecipe, few), tmp_path / "street", progress=False)
+    for facts in summary["scenarios"].values():
+        assert len(Path(facts["index"]).read_text().splitlines()) == 1 + facts["frames"]
 
 
 @pytest.mark.parametrize("name", recipes("waveforms"))
