@@ -54,7 +54,7 @@ def audit_labels(
 
     Args:
         path: CSV, for errors.
-        beam: (n,) strongest measured beam, from 0.
+        beam: (n,) strongest measured beam, from 0; -1 without powers.
         released: (n,) labels as released, -1 where there is none.
         power: (n, beams) with NaN where nothing was measured.
         policy: `error` refuses labels that agree nowhere, `ignore` records it.
@@ -62,9 +62,10 @@ def audit_labels(
     Raises:
         InputError: no offset and order makes 99 % of the clean frames agree.
     """
-    broken = np.isnan(power).any(1)
+    unknown = np.isnan(power).any(1)
+    broken = unknown & (beam >= 0)  # frames of challenges without powers are not broken
     have, beams = released >= 0, power.shape[1]
-    clean = have & ~broken
+    clean = have & ~unknown
     if not clean.any():
         return Audit(int(have.sum()), int(broken.sum()))
     agreements: dict[tuple[int, Literal["same", "reversed"]], float] = {}

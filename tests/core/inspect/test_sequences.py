@@ -11,14 +11,17 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from tests.fakes.deepsense import make_sequences
+from tests.fakes.deepsense import challenge_2022, make_sequences, make_street
 from tests.fakes.stores import make_store
 from wfm_cli.core import inspect
 from wfm_cli.core.evaluation.report import style
 from wfm_cli.core.inspect.frame_picture import RADAR_BIN_M, clock, frame_caption, frame_figure
 from wfm_cli.core.inspect.sequence_pictures import sequence_figures
 from wfm_cli.core.inspect.sequence_view import leak_words, sequence_view
+from wfm_cli.core.recipe.deepsense import DeepSenseSource
+from wfm_cli.core.recipe.prepare import PrepareRecipe
 from wfm_cli.core.store import Store, open_store
+from wfm_cli.core.store.parts import run
 from wfm_cli.errors import InputError
 
 FRAME = 20
@@ -162,18 +165,29 @@ def test_other_chirps_have_bins_and_the_profile_of_the_paper_ascends(store: Stor
     assert np.unravel_index(shown.argmax(), shown.shape) == (7, 33)
 
 
-def test_sensors_without_data_have_no_panel(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sensors_without_data_have_no_panel(tmp_path: Path) -> None:
     few = make_sequences(tmp_path, modalities=("lidar", "gps", "power"))
     drawn = panels(few, 0)
     assert {"Track", "Depth image", "Beam powers"} <= drawn.keys()
     assert not {"Camera", "Range-angle map"} & drawn.keys()
-    plain = frame_figure.__globals__["_one"]
-    unknown = {"meta/power_known": 0}
-    monkeypatch.setattr(
-        "wfm_cli.core.inspect.frame_picture._one",
-        lambda s, name, frame: unknown[name] if name in unknown else plain(s, name, frame),
+
+
+def test_a_challenge_without_powers_and_with_equal_time_steps(tmp_path: Path) -> None:
+    path = challenge_2022(make_street(tmp_path / "street", ("32",)))
+    challenge = DeepSenseSource(scenarios=(str(path),), image_size=16, history=3, horizon=1)
+    run(PrepareRecipe(name="challenge", source=challenge), tmp_path / "c.zarr", progress=False)
+    made = open_store(tmp_path / "c.zarr")
+    assert "Beam powers" not in panels(made, 0)
+    assert panels(made, 4)["Beam powers"].get_title(loc="left") == f"Beam powers: best is {made.read('labels/beam')[4]}"
+    assert panels(made, 4)["Track"].lines[2].get_label() == "this frame: no position"
+    figures = dict(sequence_figures(made, 0))
+    colours = figures["map"].axes[0].collections[0].get_array()
+    beam = made.read("labels/beam")[made.read("meta/position_known") > 0].astype(float)
+    assert np.array_equal(np.ma.filled(colours, -1.0), np.where(beam >= 0, beam, -1.0))
+    (released,) = (
+        line for line in text(made.path).splitlines() if line.startswith("scenario challenge") and "%" in line
     )
-    assert "Beam powers" not in panels(store, FRAME)
+    assert released.split()[-1] == "0"  # frames without powers are not frames with NaN
 
 
 def test_pictures_of_the_whole_store(store: Store) -> None:

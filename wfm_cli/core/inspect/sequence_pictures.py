@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
-from wfm_cli.core.evaluation.report.style import GREY, INK, PAGE, PALETTE, grid, look, new_figure, save
+from wfm_cli.core.evaluation.report.style import GREY, INK, PAGE, PALETTE, SEQUENTIAL, grid, look, new_figure, save
 from wfm_cli.core.inspect.frame_picture import frame_figure
 from wfm_cli.core.inspect.kinds import make_folder
 from wfm_cli.core.inspect.sequence_view import leak_words
@@ -57,13 +58,24 @@ def _map(store: Store) -> Figure:
     across = min(_ACROSS, len(scenarios))
     down = -(-len(scenarios) // across)
     beams = store.spec("frames/power").shape[0]
+    colours = colormaps[SEQUENTIAL].with_extremes(bad=GREY)  # frames without powers
     with look():
         figure = new_figure(PAGE if across > 1 else 4.2, 0.3 + 2.6 * down)
         panels = np.atleast_1d(figure.subplots(down, across)).ravel()
         for axes, (name, frames) in zip(panels, scenarios, strict=False):
-            shown = frames[known[frames] & (beam[frames] >= 0)]
+            shown = frames[known[frames]]
             drawn = shown[:: max(1, -(-len(shown) // _POINTS))]
-            dots = axes.scatter(*position[drawn].T, c=beam[drawn], s=5, linewidths=0, vmin=0, vmax=beams - 1)
+            best = np.where(beam[drawn] >= 0, beam[drawn], np.nan)
+            dots = axes.scatter(
+                *position[drawn].T,
+                c=best,
+                s=5,
+                linewidths=0,
+                vmin=0,
+                vmax=beams - 1,
+                cmap=colours,
+                plotnonfinite=True,
+            )
             axes.plot(0, 0, linestyle="", marker="^", color=INK, markersize=5)
             axes.annotate("BS", (0, 0), (4, 2), textcoords="offset points", fontsize=6.5, weight="bold")
             axes.set(title=f"Scenario {name}, {len(frames):,} frames", xlabel="east (m)", ylabel="north (m)")
@@ -88,8 +100,9 @@ def _lengths(store: Store) -> Figure:
             for name, frames in _scenarios(store)
             if len(frames)
         }
+        edges = _whole_bins(np.concatenate(list(lengths.values())))
         left.hist(
-            list(lengths.values()), bins=20, stacked=True, color=_colours(len(lengths)),
+            list(lengths.values()), bins=edges, stacked=True, color=_colours(len(lengths)),
             label=[f"scenario {name}" for name in lengths],
         )  # fmt: skip
         if INDEX in store.names:
@@ -105,6 +118,14 @@ def _lengths(store: Store) -> Figure:
     return figure
 
 
+def _whole_bins(values: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Edges of about 20 bins with whole numbers inside."""
+    low, high = int(values.min()), int(values.max())
+    step = max(1, -(-(high - low + 1) // 20))
+    edges: NDArray[np.float64] = np.arange(low - 0.5, high + step + 0.5, step, dtype=np.float64)
+    return edges
+
+
 def _colours(count: int) -> list[str]:
     return [PALETTE[n % len(PALETTE)] for n in range(count)]
 
@@ -113,7 +134,7 @@ def _time_steps(axes: Axes, steps: NDArray[np.float64]) -> None:
     if len(steps):
         end = float(np.percentile(steps, 99.5)) * 1.2 + 1
         inside = steps[(steps >= 0) & (steps <= end)]
-        axes.hist(inside, bins=40, color=PALETTE[2], log=True)
+        axes.hist(inside, bins=40, range=(0, end), color=PALETTE[2], log=True)
         middle = float(np.median(steps))
         axes.axvline(middle, color=INK, linewidth=0.8, linestyle="--", label=f"median {middle:.1f} ms")
         more = len(steps) - len(inside)
