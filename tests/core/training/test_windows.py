@@ -25,6 +25,7 @@ from wfm_cli.core.store.sequences import WindowRows, training_scales, window_ind
 from wfm_cli.core.training.checkpoint import Checkpoints
 from wfm_cli.core.training.engine import pretrain
 from wfm_cli.core.training.journal import TIMED
+from wfm_cli.core.training.samples import samples_of
 from wfm_cli.errors import InputError, RecipeError, Requeue
 
 STEPS = 6
@@ -105,6 +106,12 @@ def test_where_frames_are_read_does_not_matter(finished: Path, store: Store, tmp
     assert Run.open(finished).attrs["store"]["reading"] == "memory"
     assert Run.open(tmp_path / "files").attrs["store"]["reading"] == "preadv"
     assert same_tensors(finished / "weights/last", tmp_path / "files" / "weights/last")
+
+
+def test_training_and_validation_hold_the_frames_once(store: Store) -> None:
+    held, read = (samples_of(store, recipe(store, data={"in_memory": how})).rows for how in (True, False))
+    assert held() is held()
+    assert read() is not read()  # the loader's thread and a validation may read at once
 
 
 def near(a: Path, b: Path) -> None:

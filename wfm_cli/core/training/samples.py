@@ -32,7 +32,7 @@ class Samples:
     model: ModelBlock
     """The model block with everything that it takes from the data."""
     rows: Callable[[], RowReader]
-    """A new reader of the samples."""
+    """A reader of the samples; frames that lie in memory are shared by all readers."""
     labels: Callable[[str, NDArray[np.int64]], torch.Tensor]
     """(N,) int64 labels of samples, by the name of the label."""
     windows: bool = False
@@ -83,14 +83,31 @@ def _windows(store: Store, recipe: PretrainRecipe, model: JEPAMSACModel) -> Samp
         val=window_indices(store, "val", data.split),
         shape=(index.shape[1],),
         model=resolved,
-        rows=lambda: WindowRows(
-            store, model.modalities, linear_power=model.power_unit == "linear", in_memory=data.in_memory
+        rows=_once(
+            lambda: WindowRows(
+                store, model.modalities, linear_power=model.power_unit == "linear", in_memory=data.in_memory
+            )
         ),
         labels=lambda name, ids: whole_numbers(store, name, "train.monitor_label")[
             torch.from_numpy(index[ids, model.history - 1].astype(np.int64))
         ],
         windows=True,
     )
+
+
+def _once(make: Callable[[], RowReader]) -> Callable[[], RowReader]:
+    """Training and validation share the frames that lie in memory; files are read by readers of their own."""
+    held: list[RowReader] = []
+
+    def rows() -> RowReader:
+        if held:
+            return held[0]
+        reader = make()
+        if reader.how == "memory":
+            held.append(reader)
+        return reader
+
+    return rows
 
 
 def default_split(store: Store, array: str) -> str:
