@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from wfm_cli.core.evaluation.adaptation.samples import Row
@@ -29,6 +30,8 @@ from wfm_cli.core.recipe.loading import to_dict
 from wfm_cli.core.recipe.probes import STRICT, ProbeChoice
 from wfm_cli.core.store.reader import Store, open_store
 from wfm_cli.core.store.run import Run, refuse_non_empty
+from wfm_cli.core.training.dist import Ranks
+from wfm_cli.core.training.precision import choose_threads
 from wfm_cli.errors import InputError, RecipeError, WfmError
 
 AnyRecipe = ProbeRecipe | BenchmarkRecipe
@@ -116,10 +119,17 @@ def _forecasts(suite: ForecastSuite, run: Run, say: Voice, progress: bool) -> It
         say.line(f"{suite.windows.left_out:,} windows with an unknown position or power left out")
     done = {plan.key for plan in suite.units if _done(run, plan.key)}
     say.skipped(len(done))
-    for plan, result in suite.work(run, done, progress):
-        say.result(words(plan, result))
-        if result["status"] == "failed":
-            yield plan.key
+    before = torch.get_num_threads()
+    torch.set_num_threads(
+        choose_threads(None, Ranks())
+    )
+    try:
+        for plan, result in suite.work(run, done, progress):
+            say.result(words(plan, result))
+            if result["status"] == "failed":
+                yield plan.key
+    finally:
+        torch.set_num_threads(before)
 
 
 def _work(suite: Suite, run: Run, say: Voice, progress: bool) -> Iterator[str]:
