@@ -120,9 +120,7 @@ def _forecasts(suite: ForecastSuite, run: Run, say: Voice, progress: bool) -> It
     done = {plan.key for plan in suite.units if _done(run, plan.key)}
     say.skipped(len(done))
     before = torch.get_num_threads()
-    torch.set_num_threads(
-        choose_threads(None, Ranks())
-    )
+    torch.set_num_threads(choose_threads(None, Ranks()))
     try:
         for plan, result in suite.work(run, done, progress):
             say.result(words(plan, result))
