@@ -7,6 +7,7 @@ import io
 import json
 import shutil
 import signal
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -196,6 +197,7 @@ def _in_pool(recipe: StreetRecipe, out: Path, todo: Sequence[Job], workers: int)
         for future in as_completed([pool.submit(write_pass, recipe, out, job) for job in todo]):
             yield future.result()
     except BrokenProcessPool as error:
+        time.sleep(0.2)  # where Ctrl-C ended the workers first, it interrupts here
         hint = "often too little memory: use fewer workers; the same command goes on where it stopped"
         raise WfmError("a worker process died", hint) from error
     finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -209,6 +210,7 @@ def _in_pool(planned: Plan, out: Path, shares: Sequence[Sequence[Item]], workers
         for future in as_completed(futures):
             yield from future.result()
     except BrokenProcessPool as error:
+        time.sleep(0.2)  # where Ctrl-C ended the workers first, it interrupts here
         hint = "often too little memory: use fewer workers; the same command goes on where it stopped"
         raise WfmError("a worker process died", hint) from error
     finally:

@@ -7,6 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.core.evaluation.forecast import hand
+from wfm_cli.core.evaluation.forecast.scores import MEASURES
 from wfm_cli.core.evaluation.metrics import METRICS, ClassPredictions, ValuePredictions
 
 
@@ -111,4 +113,8 @@ def test_perfect_guesses_are_perfect_in_every_metric() -> None:
 def test_every_score_has_a_meaning() -> None:
     names = set(class_scores([0, 1, 2, 3], [0, 1, 2, 3], 4, np.ones((1, 4), bool)))
     names |= set(ValuePredictions(np.ones((3, 3)), np.ones((1, 3, 3))).scores())
-    assert names == set(METRICS)
+    windows = hand.made()
+    shape = (1, len(windows.test), hand.HORIZON)
+    for task, ends in (("localisation", (2,)), ("beam_prediction", (hand.BEAMS,)), ("rssi_prediction", ())):
+        names |= set(MEASURES[task](np.zeros((*shape, *ends)), windows))
+    assert names | {"rank_me", "lda_rank"} == set(METRICS)

@@ -190,8 +190,8 @@ def test_ctrl_c_stops_a_pool_at_once(tmp_path):
         time.sleep(0.02)
     os.killpg(job.pid, signal.SIGINT)
     begin = time.monotonic()
-    job.communicate(timeout=30)
-    assert job.returncode == 130
+    _, said = job.communicate(timeout=30)
+    assert job.returncode == 130, said
     assert time.monotonic() - begin < 5
     assert 0 < status(out).done < PARTS
     load(out, progress=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -83,6 +84,7 @@ def in_pool(out: Path, target: str, todo: list[int], workers: int) -> Iterator[i
         for future in as_completed(futures):
             yield future.result()
     except BrokenProcessPool as error:
+        time.sleep(0.2)  # where Ctrl-C ended the workers first, it interrupts here
         hint = "often too little memory: use fewer workers; the same command goes on where it stopped"
         raise WfmError("a worker process of the build died", hint) from error
     finally:
