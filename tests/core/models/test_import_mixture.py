@@ -55,7 +55,7 @@ def checkpoint(tuned: bool = True, **changes: Any) -> dict[str, Any]:
         "dropout": 0.1,
         "comm_to_idx": {standard: i for i, standard in enumerate(STANDARDS)},
         "experts": [
-            {"name": name, "comm": standard, "checkpoint": f"/home/x/experts/{name}.pth", "stats_path": None}
+            {"name": name, "comm": standard, "checkpoint": f"/data/x/experts/{name}.pth", "stats_path": None}
             for name, standard in zip(names, STANDARDS, strict=True)
         ],
         "classifier_state_dict": {"head.0.weight": torch.ones(128), "head.1.fc.weight": torch.zeros(14, 128)},
