@@ -7,7 +7,6 @@ import io
 import json
 import shutil
 import signal
-import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -188,7 +187,8 @@ def _here(recipe: StreetRecipe, out: Path, todo: Sequence[Job]) -> Iterator[None
 
 
 def _quiet() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C reaches the whole group: leave without a traceback
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as in the background of a script
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C reaches the whole group: leave without a traceback
 
 
 def _in_pool(recipe: StreetRecipe, out: Path, todo: Sequence[Job], workers: int) -> Iterator[None]:
@@ -197,7 +197,6 @@ def _in_pool(recipe: StreetRecipe, out: Path, todo: Sequence[Job], workers: int)
         for future in as_completed([pool.submit(write_pass, recipe, out, job) for job in todo]):
             yield future.result()
     except BrokenProcessPool as error:
-        time.sleep(0.2)  # where Ctrl-C ended the workers first, it interrupts here
         hint = "often too little memory: use fewer workers; the same command goes on where it stopped"
         raise WfmError("a worker process died", hint) from error
     finally:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -186,7 +185,8 @@ _maker: _Maker | None = None
 
 def _start(maker: _Maker) -> None:
     global _maker
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C reaches the whole group: leave without a traceback
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as in the background of a script
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C reaches the whole group: leave without a traceback
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     _maker = maker
 
@@ -210,7 +210,6 @@ def _in_pool(planned: Plan, out: Path, shares: Sequence[Sequence[Item]], workers
         for future in as_completed(futures):
             yield from future.result()
     except BrokenProcessPool as error:
-        time.sleep(0.2)  # where Ctrl-C ended the workers first, it interrupts here
         hint = "often too little memory: use fewer workers; the same command goes on where it stopped"
         raise WfmError("a worker process died", hint) from error
     finally:

@@ -39,6 +39,7 @@ from tests.fakes.stores import fake_recipe
 from wfm_cli.core.store import files, load
 from wfm_cli.core.store.parts import run
 out = Path(sys.argv[1])
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a test run in the background of a script ignores it
 """
 
 

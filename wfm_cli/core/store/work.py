@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -62,7 +61,8 @@ _worker: _Worker | Exception | None = None
 
 def _start(out: Path, target: str) -> None:
     global _worker
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C reaches the whole group: leave without a traceback
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as in the background of a script
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C reaches the whole group: leave without a traceback
     try:
         _worker = _Worker(out, target)
     except Exception as error:  # raised again where the parent can see it
@@ -84,7 +84,6 @@ def in_pool(out: Path, target: str, todo: list[int], workers: int) -> Iterator[i
         for future in as_completed(futures):
             yield future.result()
     except BrokenProcessPool as error:
-        time.sleep(0.2)  # where Ctrl-C ended the workers first, it interrupts here
         hint = "often too little memory: use fewer workers; the same command goes on where it stopped"
         raise WfmError("a worker process of the build died", hint) from error
     finally:
