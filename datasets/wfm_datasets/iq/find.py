@@ -17,7 +17,7 @@ from wfm_datasets.iq import labels
 from wfm_datasets.iq.containers import foreign, is_text, pointer
 from wfm_datasets.iq.formats import FORMATS
 from wfm_datasets.iq.recording import Recording
-from wfm_datasets.iq.scan import Outcome, ReadOptions, Scan
+from wfm_datasets.iq.scan import COMPANION, Outcome, ReadOptions, Scan
 from wfm_datasets.wavesfm.files import natural
 
 HEAD_BYTES = 8192
@@ -86,7 +86,7 @@ def find_recordings(inputs: Sequence[str], options: ReadOptions) -> Scan:
             outcomes.append(_account(file, options, read))
         else:
             size = file.path.stat().st_size
-            outcomes.append(Outcome(file.label, "skipped", "read together with its companion", (), size))
+            outcomes.append(Outcome(file.label, "skipped", COMPANION, (), size))
     return _finish(read, outcomes, options, len(inputs))
 
 

@@ -35,6 +35,10 @@ class ReadOptions:
     """Compare SigMF's sha512 with the data."""
 
 
+COMPANION = "read together with its companion"
+"""Reason of a file that is skipped because another one stands for both."""
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What became of one file."""

@@ -15,13 +15,11 @@ from wfm_cli.core.recipe.prepare import SpectrogramSource
 from wfm_cli.core.signal.stft import STFT
 from wfm_cli.errors import InputError
 from wfm_datasets.iq.recording import Recording, open_windows
-from wfm_datasets.iq.scan import Outcome, ReadOptions, Scan, scan
+from wfm_datasets.iq.scan import COMPANION, Outcome, ReadOptions, Scan, scan
 from wfm_datasets.spectrogram.windows import Cuts, cut
 
 WHOLE_BYTES = 1 << 30
 """Files up to this size are read once while planning: checksum, and a search for NaN and infinity."""
-COMPANION = "read together with its companion"
-"""What a scan says of the second file of a pair; these are counted, not listed."""
 _READ_SAMPLES = 1 << 20
 
 
