@@ -14,7 +14,7 @@ from wfm_cli.core.signal.lidar import depth_image
 from wfm_cli.errors import InputError
 from wfm_datasets.deepsense.frames import Frames, read_frames
 from wfm_datasets.deepsense.index import Index, Row, read_index
-from wfm_datasets.deepsense.presence import LARGE, exists
+from wfm_datasets.deepsense.presence import LARGE, exists, listed
 from wfm_datasets.deepsense.sensors import read_cloud
 from wfm_datasets.deepsense.windows import window_index
 
@@ -41,6 +41,7 @@ def check(source: DeepSenseSource) -> list[dict[str, Any]]:
 
 
 def _scenario(source: DeepSenseSource, place: str) -> dict[str, Any]:
+    listed.cache_clear()
     index = read_index(place)
     facts: dict[str, Any] = {
         "scenario": index.name,

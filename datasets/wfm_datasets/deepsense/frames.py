@@ -16,7 +16,7 @@ from wfm_cli.errors import InputError
 from wfm_datasets.deepsense import stamps
 from wfm_datasets.deepsense.audit import Audit, audit_labels
 from wfm_datasets.deepsense.index import Index, Row, read_index
-from wfm_datasets.deepsense.presence import missing, present
+from wfm_datasets.deepsense.presence import listed, missing, present
 from wfm_datasets.deepsense.sensors import read_numbers, read_position
 
 BEAMS = 64
@@ -62,6 +62,7 @@ def read_frames(source: DeepSenseSource, show: bool = True) -> Frames:
         InputError: see `read_index` and the readers of `sensors`; or what the recipe's `missing`, `backwards` and
             `labels` refuse.
     """
+    listed.cache_clear()  # files may have come since the last look
     indices = [read_index(place) for place in source.scenarios]
     doubled = [index.name for n, index in enumerate(indices) if index.name in [other.name for other in indices[:n]]]
     if doubled:

@@ -24,7 +24,7 @@ from wfm_cli.core.signal.radar import PROFILES, range_angle
 from wfm_cli.core.store import open_store, verify
 from wfm_cli.core.store.parts import run
 from wfm_cli.errors import InputError
-from wfm_datasets.deepsense import presence, sensors, stamps, windows
+from wfm_datasets.deepsense import sensors, stamps, windows
 from wfm_datasets.deepsense.audit import audit_labels
 from wfm_datasets.deepsense.builder import DeepSenseBuilder
 from wfm_datasets.deepsense.check import check
@@ -40,7 +40,6 @@ def pristine(tmp_path_factory):
 @pytest.fixture
 def street(pristine, tmp_path):
     """A copy that may be damaged."""
-    presence.listed.cache_clear()
     shutil.copytree(pristine, tmp_path / "street")
     return tmp_path / "street"
 
@@ -228,7 +227,6 @@ def _rename(street, old, new):
 def test_bad_input_is_one_line(street, name):
     damage, words = BAD[name]
     damage(street)
-    presence.listed.cache_clear()
     with pytest.raises(InputError, match=words) as caught:
         DeepSenseBuilder(source(street), 0).plan()
     assert caught.value.exit_code == 2
@@ -285,7 +283,6 @@ def test_binary_clouds(tmp_path, order):
 
 def test_frames_with_missing_files_can_be_left_out(street):
     first(street, "unit1_radar").unlink()
-    presence.listed.cache_clear()
     whole = len(read_rows(index_of(street, "31")))
     frames = read_frames(source(street, missing="drop"), show=False)
     assert len(frames) == whole - 1
@@ -294,7 +291,6 @@ def test_frames_with_missing_files_can_be_left_out(street):
 
 def test_a_sensor_that_a_scenario_lacks_is_said(street):
     shutil.rmtree(street / "scenario31/unit1/radar_data")
-    presence.listed.cache_clear()
     plan = DeepSenseBuilder(source(street), 0).plan()
     assert plan.attrs["left_out"] == ["radar"]
     assert "frames/radar" not in [spec.name for spec in plan.arrays]
@@ -374,7 +370,6 @@ def test_paths_stay_below_the_folder():
 
 def test_the_look_before_building(street):
     first(street, "unit1_radar").unlink()
-    presence.listed.cache_clear()
     (facts,) = check(source(street))
     files = facts["files"]["radar"]
     assert files["named"] == files["found"] + 1
@@ -383,7 +378,6 @@ def test_the_look_before_building(street):
     assert facts["time"]["median_ms"] == pytest.approx(92, abs=6)
     assert 0 < facts["lidar"]["kept"] < 1
     shutil.rmtree(street / "scenario31/unit2")
-    presence.listed.cache_clear()
     (facts,) = check(source(street))
     assert "no frame has all of its files" in facts["problem"]
 
