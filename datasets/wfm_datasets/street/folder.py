@@ -6,13 +6,10 @@ import csv
 import io
 import json
 import shutil
-import signal
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +20,8 @@ from wfm_cli.core.provenance import versions
 from wfm_cli.core.recipe.loading import to_dict
 from wfm_cli.core.recipe.street import StreetRecipe
 from wfm_cli.core.store.files import atomic_file, canonical, write_all, write_json
-from wfm_cli.errors import InputError, WfmError
+from wfm_cli.core.store.pool import run_all
+from wfm_cli.errors import InputError
 from wfm_datasets.street.layouts import FOLDERS, WRITERS, Shot, index_name, write_station
 from wfm_datasets.street.scene import STREETS, drive, to_json
 
@@ -83,7 +81,7 @@ def build(
         return summary
     if _begin(recipe, out):
         todo = [job for job in jobs if not (out / WORK / job.key).is_file()]
-        running = _in_pool(recipe, out, todo, workers) if workers > 1 and len(todo) > 1 else _here(recipe, out, todo)
+        running = run_all(partial(_writer, recipe, out), todo, workers)
         for _ in report(running, total=len(todo), unit="drive", label="street", enabled=progress):
             pass
         _close(recipe, out, jobs)
@@ -136,6 +134,10 @@ def _summary(recipe: StreetRecipe, out: Path, jobs: Sequence[Job]) -> dict[str, 
     return {"path": str(out), "scenarios": scenarios}
 
 
+def _writer(recipe: StreetRecipe, out: Path) -> Callable[[Job], None]:
+    return partial(write_pass, recipe, out)
+
+
 def write_pass(recipe: StreetRecipe, out: Path, job: Job) -> None:
     """All frames of one pass; its rows are written last and mark it as done."""
     street, writer = STREETS[job.scenario], WRITERS[job.scenario]
@@ -178,26 +180,3 @@ def _close(recipe: StreetRecipe, out: Path, jobs: Sequence[Job]) -> None:
     digest = json.loads((out / MANIFEST).read_text(encoding="utf-8"))["sha256"]
     _write_manifest(recipe, out, digest, complete=True)
     shutil.rmtree(out / WORK, ignore_errors=True)
-
-
-def _here(recipe: StreetRecipe, out: Path, todo: Sequence[Job]) -> Iterator[None]:
-    for job in todo:
-        write_pass(recipe, out, job)
-        yield
-
-
-def _quiet() -> None:
-    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as in the background of a script
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C reaches the whole group: leave without a traceback
-
-
-def _in_pool(recipe: StreetRecipe, out: Path, todo: Sequence[Job], workers: int) -> Iterator[None]:
-    pool = ProcessPoolExecutor(min(workers, len(todo)), get_context("spawn"), _quiet)
-    try:
-        for future in as_completed([pool.submit(write_pass, recipe, out, job) for job in todo]):
-            yield future.result()
-    except BrokenProcessPool as error:
-        hint = "often too little memory: use fewer workers; the same command goes on where it stopped"
-        raise WfmError("a worker process died", hint) from error
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)

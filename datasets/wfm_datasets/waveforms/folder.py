@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import signal
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +14,8 @@ from wfm_cli.core.provenance import versions
 from wfm_cli.core.recipe.loading import to_dict
 from wfm_cli.core.recipe.waveforms import WaveformsRecipe
 from wfm_cli.core.store.files import write_json
-from wfm_cli.errors import InputError, WfmError
+from wfm_cli.core.store.pool import run_all
+from wfm_cli.errors import InputError
 from wfm_datasets.iq.write import write_sigmf
 from wfm_datasets.waveforms.make import Journey, make, travel
 from wfm_datasets.waveforms.plan import BYTES, Item, Plan, plan
@@ -71,8 +69,8 @@ def build(
     if dry_run:
         return _summary(planned, out, 0, 0)
     todo = _begin(planned, out)
-    shares = [todo[low : low + _SHARE] for low in range(0, len(todo), _SHARE)]
-    running = _in_pool(planned, out, shares, workers) if workers > 1 and len(shares) > 1 else _here(planned, out, todo)
+    jobs = [(item, travel(item, recipe, planned.users)) for item in todo]
+    running = run_all(partial(_writer, recipe, out), jobs, workers, share=_SHARE)
     limited = sum(report(running, total=len(todo), unit="recording", label="waveforms", enabled=progress))
     summary = _summary(planned, out, len(todo), limited)
     _write_manifest(planned, out, complete=True)
@@ -149,68 +147,20 @@ def as_dict(summary: Summary) -> dict[str, Any]:
     return asdict(summary)
 
 
-@dataclass(frozen=True)
-class _Maker:
-    """Kept small: a process that dies while a long message is on its way to it is never missed."""
-
-    recipe: WaveformsRecipe
-    out: Path
-
-    def write(self, job: Job) -> bool:
-        """Make and write one recording; whether its gain had to be lowered."""
-        item, journey = job
-        made = make(item, self.recipe, journey)
-        write_sigmf(
-            self.out / item.name,
-            made.received.samples,
-            self.recipe.datatype,
-            sample_rate=self.recipe.receiver.rate_khz * 1e3,
-            center_frequency=made.center_frequency,
-            annotations=(made.annotation,),
-        )
-        return made.received.limited
+def _writer(recipe: WaveformsRecipe, out: Path) -> Callable[[Job], bool]:
+    return partial(_write, recipe, out)
 
 
-def _here(planned: Plan, out: Path, todo: Sequence[Item]) -> Iterator[bool]:
-    maker = _Maker(planned.recipe, out)
-    return (maker.write(_job(planned, item)) for item in todo)
-
-
-def _job(planned: Plan, item: Item) -> Job:
-    return item, travel(item, planned.recipe, planned.users)
-
-
-_maker: _Maker | None = None
-
-
-def _start(maker: _Maker) -> None:
-    global _maker
-    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as in the background of a script
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C reaches the whole group: leave without a traceback
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    _maker = maker
-
-
-def _share(jobs: Sequence[Job]) -> list[bool]:
-    if _maker is None:
-        raise RuntimeError("the pool has not been initialised")
-    return [_maker.write(job) for job in jobs]
-
-
-def _in_pool(planned: Plan, out: Path, shares: Sequence[Sequence[Item]], workers: int) -> Iterator[bool]:
-    maker = _Maker(planned.recipe, out)
-    pool = ProcessPoolExecutor(min(workers, len(shares)), get_context("spawn"), _start, (maker,))
-    try:
-        # Processes start with Ctrl-C held back: interrupted while importing, they would print a traceback each.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
-            futures = [pool.submit(_share, [_job(planned, item) for item in share]) for share in shares]
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        for future in as_completed(futures):
-            yield from future.result()
-    except BrokenProcessPool as error:
-        hint = "often too little memory: use fewer workers; the same command goes on where it stopped"
-        raise WfmError("a worker process died", hint) from error
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+def _write(recipe: WaveformsRecipe, out: Path, job: Job) -> bool:
+    """Make and write one recording; whether its gain had to be lowered."""
+    item, journey = job
+    made = make(item, recipe, journey)
+    write_sigmf(
+        out / item.name,
+        made.received.samples,
+        recipe.datatype,
+        sample_rate=recipe.receiver.rate_khz * 1e3,
+        center_frequency=made.center_frequency,
+        annotations=(made.annotation,),
+    )
+    return made.received.limited

@@ -23,7 +23,7 @@ from wfm_cli.core.store.finish import complete, is_complete, read_group
 from wfm_cli.core.store.plan import BUILD, differences, make_plan, read_plan
 from wfm_cli.core.store.schema import shard_name
 from wfm_cli.core.store.verify import VerifyReport, verify
-from wfm_cli.core.store.work import in_pool, in_process, marker
+from wfm_cli.core.store.work import make_parts, marker
 from wfm_cli.errors import InputError, StoreError
 
 __all__ = ["Status", "VerifyReport", "finalise", "init", "load", "run", "status", "verify"]
@@ -80,7 +80,7 @@ def load(out: Path, part: tuple[int, int] = (1, 1), workers: int = 1, progress: 
     todo = [number for number in range(index - 1, plan.parts, count) if not marker(out, number).exists()]
     # By name, not by what the plan says: a folder must not decide which code runs.
     target = builder_target(plan.recipe["source"]["kind"])
-    made = in_pool(out, target, todo, workers) if workers > 1 and len(todo) > 1 else in_process(out, target, todo)
+    made = make_parts(out, target, todo, workers)
     for _ in show_progress(made, total=len(todo), unit="part", label="prepare", enabled=progress):
         pass
     return status(out)
