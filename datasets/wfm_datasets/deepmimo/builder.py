@@ -69,7 +69,7 @@ class DeepMIMOBuilder:
             (describe.POSITION, position),
             (describe.scenario(names), number.astype(np.int16)),
             (describe.PATH_COUNT, rays.present.sum(axis=1).astype(np.int16)),
-            *((describe.split(name), values) for name, values in made.items()),
+            *((splits.column(name), values) for name, values in made.items()),
         ]
         of_sample = place[number]
         return BuildPlan(

@@ -36,12 +36,6 @@ def scenario(names: list[str]) -> ArraySpec:
     return ArraySpec("meta/scenario", "int16", (), ("sample",), "1", "scenario the user belongs to", attrs)
 
 
-def split(name: str) -> ArraySpec:
-    """The column of one split."""
-    attrs = {"classes": ["train", "val", "test"]}
-    return ArraySpec(f"split/{name}", "uint8", (), ("sample",), "1", f"part of the {name} split", attrs)
-
-
 def beam_arrays(beams: tuple[int, ...]) -> list[tuple[str, int, Grid]]:
     """Name, size and grid of every beam label."""
     both: tuple[tuple[str, Grid], ...] = (("", "closed"), ("_half", "half_open"))

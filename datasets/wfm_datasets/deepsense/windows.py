@@ -41,7 +41,4 @@ def leak(split: splits.Split, index: NDArray[np.int32]) -> dict[str, Any]:
 
 def describe(made: Mapping[str, splits.Split], index: NDArray[np.int32]) -> dict[str, Any]:
     """Counts of every part and the leak, by the name of the split."""
-    return {
-        name: {part: int((split == number).sum()) for number, part in enumerate(splits.PARTS)} | leak(split, index)
-        for name, split in made.items()
-    }
+    return {name: splits.sizes(split) | leak(split, index) for name, split in made.items()}

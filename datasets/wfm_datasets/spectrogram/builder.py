@@ -17,7 +17,7 @@ from wfm_cli.core.recipe.prepare import SpectrogramSource
 from wfm_cli.core.signal.stft import spectrogram_db
 from wfm_cli.core.store import splits
 from wfm_cli.core.store.build import BuildPlan
-from wfm_cli.core.store.schema import DTYPES, ArraySpec
+from wfm_cli.core.store.schema import DTYPES
 from wfm_datasets.iq.datatypes import sample_type
 from wfm_datasets.iq.recording import Recording, WindowReader, from_key, open_windows
 from wfm_datasets.spectrogram import describe, fields, quality, splitting
@@ -63,7 +63,7 @@ class SpectrogramBuilder:
         group = splitting.groups(examples, cuts, label)
         made = splitting.make(self.source, group, by_name, self.seed)
         channels = recordings[0].channels if self.source.channels == "joint" else 1
-        split_columns = [(_split(name), values) for name, values in made.made.items()]
+        split_columns = [(splits.column(name), values) for name, values in made.made.items()]
         return BuildPlan(
             kind="spectrogram",
             samples=len(cuts),
@@ -162,8 +162,3 @@ def _threads() -> int:
         return 1
     limit = os.environ.get("OMP_NUM_THREADS", "")
     return int(limit) if limit.isdigit() and int(limit) else min(8, len(os.sched_getaffinity(0)))
-
-
-def _split(name: str) -> ArraySpec:
-    attrs = {"classes": list(splits.PARTS)}
-    return ArraySpec(f"split/{name}", "uint8", (), ("sample",), "1", f"part of the {name} split", attrs)

@@ -63,14 +63,15 @@ def make(source: SpectrogramSource, group: Index, fields: Mapping[str, Field], s
     for fold in range(source.folds or 0):
         made[f"fold_{fold}"] = _fold(group, label, fold, source.folds or 1, source.fractions)
     made[RANDOM] = splits.random_split(len(group), source.fractions, seeds)
-    whole = {name: split for name, split in made.items() if np.bincount(split, minlength=3).all()}
+    whole = splits.whole(made)
     for name in made:
         if name not in whole and name != RANDOM:
             notes.append(f"split {name} is left out: too few recordings for train, validation and test")
     default = _default(source, whole)
     if default == RANDOM and source.split is None:
         notes.append("the default split is random: windows of one recording lie in training and test")
-    return Splits(default, whole, {name: _describe(group, split) for name, split in whole.items()}, notes)
+    described = {name: splits.describe_groups(group, split, RECORDING) for name, split in whole.items()}
+    return Splits(default, whole, described, notes)
 
 
 def _default(source: SpectrogramSource, whole: Mapping[str, splits.Split]) -> str:
@@ -127,11 +128,11 @@ def _held_out(
     test = np.isin(fields[name].codes, [known.index(value) for value in wanted])
     if test.all():
         raise InputError(f"hold_out.{name}: nothing is left to train on", "hold out fewer values")
-    split = np.full(len(group), splits.TEST, np.uint8)
-    rest = np.flatnonzero(~test)
-    rate = source.fractions[0] + source.fractions[1]
-    inner = (source.fractions[0] / rate, source.fractions[1] / rate, 0.0)
-    split[rest] = splits.group_split(group[rest], _stratum(group[rest], label[rest]) + 1, inner, seeds)
+    split = splits.hold_out(
+        test,
+        source.fractions,
+        lambda rest, inner: splits.group_split(group[rest], _stratum(group[rest], label[rest]) + 1, inner, seeds),
+    )
     return _with_validation(split, group, source.fractions)
 
 
@@ -168,9 +169,3 @@ def _stratum(group: Index, label: Index) -> Index:
     """Class of the first window of a row's group."""
     _, first, inverse = np.unique(group, return_index=True, return_inverse=True)
     return label[first][inverse.reshape(-1)]
-
-
-def _describe(group: Index, split: splits.Split) -> dict[str, Any]:
-    counts = np.bincount(split, minlength=3)
-    sizes: dict[str, Any] = {part: int(count) for part, count in zip(splits.PARTS, counts, strict=True)}
-    return sizes | {"leak": splits.group_leak(group, split, RECORDING)}

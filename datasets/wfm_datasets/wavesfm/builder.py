@@ -12,7 +12,6 @@ from wfm_cli.core.recipe.base import Strict
 from wfm_cli.core.recipe.prepare import WavesFMSource
 from wfm_cli.core.store import splits
 from wfm_cli.core.store.build import BuildPlan
-from wfm_cli.core.store.schema import ArraySpec
 from wfm_cli.errors import InputError
 from wfm_datasets.wavesfm.icarus import IcarusReader
 from wfm_datasets.wavesfm.nr_position import PositionReader
@@ -60,7 +59,8 @@ class WavesFMBuilder:
         scan = self.reader.scan()
         made = self._splits(scan)
         default = self._default(scan, list(made))
-        columns: list[Column] = [*scan.columns, *((_split(name), values) for name, values in made.items())]
+        kept, group = next(iter(scan.groups.items()))
+        columns: list[Column] = [*scan.columns, *((splits.column(name), values) for name, values in made.items())]
         return BuildPlan(
             kind=scan.kind,
             samples=len(scan.stratum),
@@ -73,7 +73,7 @@ class WavesFMBuilder:
                 "conventions": dict(scan.attrs),
                 "splits": {
                     "default": default,
-                    "available": {name: self._describe(scan, split) for name, split in made.items()},
+                    "available": {name: splits.describe_groups(group, split, kept) for name, split in made.items()},
                 },
             },
             state={**scan.state, "input": np.array([scan.array.name])},
@@ -90,14 +90,13 @@ class WavesFMBuilder:
         made = {name: splits.group_split(group, scan.stratum, fractions, seed) for name, group in scan.groups.items()}
         group = next(iter(scan.groups.values()))
         for name, test in scan.held_out.items():
-            rest = np.flatnonzero(~test)
-            split = np.full(len(test), splits.TEST, np.uint8)
-            known = fractions[0] + fractions[1]
-            inner = (fractions[0] / known, fractions[1] / known, 0.0)
-            split[rest] = splits.group_split(group[rest], scan.stratum[rest], inner, seed)
-            made[name] = split
+            made[name] = splits.hold_out(
+                test,
+                fractions,
+                lambda rest, inner: splits.group_split(group[rest], scan.stratum[rest], inner, seed),
+            )
         made[PUBLISHED] = splits.random_split(len(group), fractions, seed)
-        return {name: split for name, split in made.items() if np.bincount(split, minlength=3).all()}
+        return splits.whole(made)
 
     def _default(self, scan: Scan, possible: list[str]) -> str:
         wanted = self.source.split
@@ -114,14 +113,3 @@ class WavesFMBuilder:
                 f"give more files, or ask for split: {PUBLISHED}" if possible else "give more files",
             )
         return wanted or (scan.default if scan.default in honest and scan.default is not None else honest[0])
-
-    def _describe(self, scan: Scan, split: splits.Split) -> dict[str, Any]:
-        name, group = next(iter(scan.groups.items()))
-        counts = np.bincount(split, minlength=3)
-        sizes: dict[str, Any] = {part: int(count) for part, count in zip(splits.PARTS, counts, strict=True)}
-        return sizes | {"leak": splits.group_leak(group, split, name)}
-
-
-def _split(name: str) -> ArraySpec:
-    attrs = {"classes": list(splits.PARTS)}
-    return ArraySpec(f"split/{name}", "uint8", (), ("sample",), "1", f"part of the {name} split", attrs)

@@ -14,9 +14,12 @@ from wfm_cli.core.store.splits import (
     describe,
     group_leak,
     group_split,
+    hold_out,
     leak,
     random_split,
+    sizes,
     spatial_split,
+    whole,
 )
 
 SHARES = (0.7, 0.1, 0.2)
@@ -159,3 +162,15 @@ def test_group_leak_counts_test_samples_whose_group_is_in_training():
     group = np.array([0, 0, 1, 1, 2, 3, 3])
     split = np.array([0, 2, 0, 2, 2, 1, 2], np.uint8)
     assert group_leak(group, split, "position") == {"share": 0.5, "group": "position"}
+
+
+def test_what_is_held_out_is_the_test_set_and_the_rest_keeps_its_ratio():
+    test = np.arange(40) % 4 == 1
+    split = hold_out(test, (0.6, 0.2, 0.2), lambda rest, inner: random_split(len(rest), inner, 0))
+    assert ((split == TEST) == test).all()
+    assert sizes(split) == {"train": 22, "val": 8, "test": 10}
+
+
+def test_a_split_with_an_empty_part_is_no_split():
+    made = {"no": np.array([0, 1, 1], np.uint8), "yes": np.array([2, 1, 0], np.uint8), "empty": np.zeros(0, np.uint8)}
+    assert list(whole(made)) == ["yes"]

@@ -9,13 +9,13 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from wfm_cli.core.inspect.text import grid, number, pairs
+from wfm_cli.core.store.finish import PARTS
 
 SHOWN = (
     "input", "modalities", "left_out", "labels", "notes", "counts", "dropped_nan_frames", "interpolated_positions",
     "windows",
 )  # fmt: skip
 """Facts that `sequence_view` says in its own words."""
-_PARTS = ("train", "val", "test")
 
 
 def sequence_view(facts: Mapping[str, Any], samples: int) -> Iterator[RenderableType]:
@@ -66,10 +66,10 @@ def _windows(windows: Mapping[str, Any]) -> Iterator[RenderableType]:
     words = f"{number(windows['count'])} windows of {history} + {horizon} frames"
     words += "" if windows.get("stride", 1) == 1 else f", every {windows['stride']} frames"
     yield Text(words + (f"; {short:,} sequences are too short for one" if short else ""), style="bold")
-    table = grid("windows by split", *_PARTS, "none", "leak", right=(*_PARTS, "none"))
+    table = grid("windows by split", *PARTS, "none", "leak", right=(*PARTS, "none"))
     for name, split in windows["splits"].items():
         chosen = name == windows["default"]
-        counts = [split.get(part) for part in _PARTS]
+        counts = [split.get(part) for part in PARTS]
         none = windows["count"] - sum(filter(None, counts))
         leak = Text(leak_words(split), style="yellow" if split.get("test_frames_in_training") else "")
         label = Text(f"{name} (default)" if chosen else name, style="bold" if chosen else "")

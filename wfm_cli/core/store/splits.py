@@ -8,21 +8,39 @@ users, and `city` with one place held out. A *place* is a set of user positions:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from wfm_cli.core.store.finish import PARTS
+from wfm_cli.core.store.schema import ArraySpec
+
 TRAIN, VAL, TEST = 0, 1, 2
-PARTS = ("train", "val", "test")
 NEAR_M = 5.0
 """Test users closer than this to a training user count as leaked."""
 
 Split = NDArray[np.uint8]
 Fractions = tuple[float, float, float]
 Seed = int | Sequence[int]
+
+
+def column(name: str) -> ArraySpec:
+    """What a store says about the column of one split."""
+    attrs = {"classes": list(PARTS)}
+    return ArraySpec(f"split/{name}", "uint8", (), ("sample",), "1", f"part of the {name} split", attrs)
+
+
+def sizes(split: Split) -> dict[str, Any]:
+    """Samples of every part, by its name."""
+    return {name: int((split == number).sum()) for number, name in enumerate(PARTS)}
+
+
+def whole(made: Mapping[str, Split]) -> dict[str, Split]:
+    """Of several splits those in which no part is empty."""
+    return {name: split for name, split in made.items() if np.bincount(split, minlength=3).all()}
 
 
 def random_split(n: int, fractions: Fractions, seed: Seed) -> Split:
@@ -113,6 +131,31 @@ def group_leak(group: NDArray[np.integer], split: Split, name: str) -> dict[str,
     return {"share": share, "group": name}
 
 
+def describe_groups(group: NDArray[np.integer], split: Split, name: str) -> dict[str, Any]:
+    """Sizes of the three parts and the leak between groups, as stored in a store's attributes; see `group_leak`."""
+    return sizes(split) | {"leak": group_leak(group, split, name)}
+
+
+def hold_out(
+    test: NDArray[np.bool_], fractions: Fractions, split_rest: Callable[[NDArray[np.intp], Fractions], Split]
+) -> Split:
+    """Known samples are the test set; the others are divided into training and validation.
+
+    Args:
+        test: The samples held out (n,).
+        fractions: Only the ratio of train to validation counts.
+        split_rest: Divides the samples of these numbers by these fractions.
+
+    Returns:
+        Part of every sample, (n,), uint8.
+    """
+    split = np.full(len(test), TEST, np.uint8)
+    rest = np.flatnonzero(~test)
+    known = fractions[0] + fractions[1]
+    split[rest] = split_rest(rest, (fractions[0] / known, fractions[1] / known, 0.0))
+    return split
+
+
 def _fill(sizes: NDArray[np.integer], wanted: NDArray[np.bool_], lacking: NDArray[np.float64]) -> Split:
     """Part of every block of a place, in order: the one that lacks most users. `lacking` (3,) is updated."""
     part = np.empty(len(sizes), np.uint8)
@@ -147,12 +190,11 @@ def city_split(
     Returns:
         Part of every sample, (n,), uint8.
     """
-    split = np.full(len(place), TEST, np.uint8)
-    rest = np.flatnonzero(place != test_place)
-    known = fractions[0] + fractions[1]
-    inner = (fractions[0] / known, fractions[1] / known, 0.0)
-    split[rest] = spatial_split(position_m[rest], place[rest], inner, block_m, seed)
-    return split
+    return hold_out(
+        place == test_place,
+        fractions,
+        lambda rest, inner: spatial_split(position_m[rest], place[rest], inner, block_m, seed),
+    )
 
 
 def available_splits(
@@ -170,7 +212,7 @@ def available_splits(
         made["city"] = city_split(position_m, place, test_place, fractions, block_m, seed)
     made["spatial"] = spatial_split(position_m, place, fractions, block_m, seed)
     made["random"] = random_split(len(place), fractions, seed)
-    return {name: split for name, split in made.items() if np.bincount(split, minlength=3).all()}
+    return whole(made)
 
 
 def leak(position_m: NDArray[np.floating], place: NDArray[np.integer], split: Split) -> dict[str, Any]:
@@ -202,6 +244,4 @@ def leak(position_m: NDArray[np.floating], place: NDArray[np.integer], split: Sp
 
 def describe(position_m: NDArray[np.floating], place: NDArray[np.integer], split: Split) -> dict[str, Any]:
     """Sizes of the three parts and the leak, as stored in a store's attributes."""
-    counts = np.bincount(split, minlength=3)
-    sizes: dict[str, Any] = {name: int(count) for name, count in zip(PARTS, counts, strict=True)}
-    return sizes | {"leak": leak(position_m, place, split)}
+    return sizes(split) | {"leak": leak(position_m, place, split)}
