@@ -71,3 +71,25 @@ class FrameMasks:
         keys = rng.bits(seed, step, ids, modalities * steps, ORDER).view(len(ids), modalities, steps)
         chosen = keys.sort(dim=2).indices[..., :count]
         return torch.zeros_like(keys, dtype=torch.bool).scatter_(2, chosen, True)
+
+
+def hidden_tokens(target: Tensor, steps: int, frame_tokens: int) -> Tensor:
+    """Which tokens of windows are hidden, from their numbers (B, Kt): (B, steps, frame_tokens) bool."""
+    marks = torch.zeros(len(target), steps * frame_tokens, dtype=torch.bool, device=target.device)
+    return marks.scatter_(1, target, True).view(-1, steps, frame_tokens)
+
+
+def nearest_visible(hidden: Tensor) -> tuple[Tensor, Tensor]:
+    """For every time the nearest one at which the same token of a frame is visible, the earlier of two equally near.
+
+    Args:
+        hidden: (B, steps, F) bool.
+
+    Returns:
+        Times (B, steps, F) int64, and whether there is any, (B, steps, F) bool.
+    """
+    steps = hidden.shape[1]
+    time = torch.arange(steps, device=hidden.device)
+    distance = (time[:, None] - time[None]).abs() * 2 + (time[:, None] < time[None])
+    cost = distance[None, :, :, None] + torch.where(hidden, 4 * steps, 0)[:, None]
+    return cost.argmin(2), cost.amin(2).lt(4 * steps)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from wfm_cli.core.models.base import Encoder
-from wfm_cli.core.objectives import jepa_msac
+from wfm_cli.core.objectives import jepa_msac, sensor_reconstruction
 from wfm_cli.core.objectives.base import LossParts as LossParts
 from wfm_cli.core.objectives.base import Objective as Objective
 from wfm_cli.core.objectives.base import StepKey as StepKey
@@ -14,8 +14,9 @@ from wfm_cli.core.objectives.masked_modelling import MaskedModelling
 from wfm_cli.core.objectives.reconstruction import Reconstruction
 from wfm_cli.core.objectives.spectro import Spectro
 from wfm_cli.core.recipe.masks import MaskBlock
-from wfm_cli.core.recipe.msac import JepaMSACBlock, ModalityMask
+from wfm_cli.core.recipe.msac import JepaMSACBlock, JEPAMSACModel, ModalityMask, SensorReconstructionBlock
 from wfm_cli.core.recipe.objectives import JepaBlock, JepaSigregBlock, MaskedModellingBlock, SpectroBlock
+from wfm_cli.errors import RecipeError
 
 if TYPE_CHECKING:
     from wfm_cli.core.recipe.pretrain import PretrainRecipe
@@ -33,8 +34,16 @@ def build_objective(recipe: PretrainRecipe, encoder: Encoder) -> Objective:
         return MaskedModelling(block, masks, encoder)
     if isinstance(block, SpectroBlock):
         return Spectro(block, masks, encoder)
-    if isinstance(block, JepaMSACBlock):
-        return jepa_msac.build(block, ModalityMask() if masks == MaskBlock() else masks, encoder)
+    if isinstance(block, JepaMSACBlock | SensorReconstructionBlock):
+        masks = ModalityMask() if masks == MaskBlock() else masks
+        if isinstance(block, JepaMSACBlock):
+            return jepa_msac.build(block, masks, encoder)
+        return sensor_reconstruction.build(block, masks, encoder)
+    if isinstance(recipe.model, JEPAMSACModel):
+        raise RecipeError(
+            f"objective.kind '{block.kind}': does not know the windows of model 'jepa_msac'",
+            "use objective.kind=jepa_msac or sensor_reconstruction",
+        )
     if masks == MaskBlock():  # the default means the published masks of LWM, which go with its own objective alone
         masks = MaskBlock(kind="random")
     if isinstance(block, JepaBlock):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,11 +49,13 @@ class Objective(nn.Module, ABC):
         loss_ranks: whether a lower validation loss means better weights. Where targets move with the training it does
             not, and a run keeps its newest weights.
         label: label array of the store that the objective needs, or None.
+        looks: training samples that `look` wants to see, 0 for none.
     """
 
     references: tuple[str, ...] = ()
     loss_ranks: bool = True
     label: str | None = None
+    looks: int = 0
 
     def __init__(self, encoder: Encoder) -> None:
         super().__init__()
@@ -76,6 +79,16 @@ class Objective(nn.Module, ABC):
         Args:
             labels: (samples,) int64, labels of all samples of the store, so that ids find them.
             classes: names of the classes.
+        """
+
+    def look(self, batches: Iterable[Any]) -> None:
+        """Called once, before the first step of a training, where `looks` is not 0; every rank is shown the same.
+
+        What is learnt from them belongs into buffers: a resumed training finds it in its checkpoint.
+
+        Args:
+            batches: batches as `forward` takes them, of `looks` training samples in all, evenly spread, or of as many
+                as there are. On the CPU.
         """
 
     def telemetry(self, values: Mapping[str, NDArray[np.float64]]) -> dict[str, float]:

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from wfm_cli.core.masking.frames import FrameMasks
+from wfm_cli.core.masking.frames import FrameMasks, hidden_tokens, nearest_visible
 from wfm_cli.core.masking.sampler import MaskSet
 from wfm_cli.core.models.jepa_msac import JEPAMSACEncoder
 from wfm_cli.core.models.tokens import TokenGrid
@@ -97,19 +97,12 @@ class JepaMSAC(Objective):
     def _nearest_visible(self, targets: Tensor, masks: MaskSet) -> Tensor:
         """For every hidden token the target at the nearest visible time of the same modality and patch, the earlier of
         two equally near ones; the mean of the visible targets where there is none."""
-        steps = self.encoder.block.steps
-        shape = (len(targets), steps, self.encoder.frame_tokens)
-        visible = torch.ones(shape, dtype=torch.bool, device=targets.device).flatten(1)
-        visible.scatter_(1, masks.target, False)
-        time = torch.arange(steps, device=targets.device)
-        distance = (time[:, None] - time[None]).abs() * 2 + (time[:, None] < time[None])
-        distance = distance[None, :, :, None] + torch.where(visible.view(shape), 0, 4 * steps)[:, None]
-        nearest = distance.argmin(2)  # (B, steps, frame tokens)
-        source = (nearest * self.encoder.frame_tokens + torch.arange(shape[2], device=targets.device)).flatten(1)
+        frame = self.encoder.frame_tokens
+        times, known = nearest_visible(hidden_tokens(masks.target, self.encoder.block.steps, frame))
+        source = (times * frame + torch.arange(frame, device=targets.device)).flatten(1)
         found = gather(targets, source)
-        known = distance.amin(2).lt(4 * steps).flatten(1)[..., None]
         mean = gather(targets, masks.context).mean(1, keepdim=True)
-        return gather(torch.where(known, found, mean), masks.target)
+        return gather(torch.where(known.flatten(1)[..., None], found, mean), masks.target)
 
     def after_step(self, step: int, total_steps: int) -> None:
         """Move the slow copy."""

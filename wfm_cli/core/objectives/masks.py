@@ -114,8 +114,8 @@ def build_sampler(block: AnyMask, axes: tuple[str, ...], coords: Tensor) -> Samp
     """
     if isinstance(block, ModalityMask):
         raise RecipeError(
-            "masks.kind 'modality': hides frames of windows, which objective jepa_msac alone has",
-            "choose another geometry, or objective.kind=jepa_msac",
+            "masks.kind 'modality': hides frames of windows, which this objective does not know",
+            "choose another geometry, or objective.kind=jepa_msac or sensor_reconstruction",
         )
     grid = cell_grid(axes, coords)
     if not isinstance(block, CurriculumMask):

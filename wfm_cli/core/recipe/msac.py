@@ -107,3 +107,25 @@ class JepaMSACBlock(Strict):
     tokenizers: Literal["shared", "slow"] = "shared"
     """`shared`: the target encoder reads the tokens of the trained tokenizers, without gradient (the published count of
     its parameters leaves no room for others); `slow`: it has slow copies of its own."""
+
+
+class SensorReconstructionBlock(Strict):
+    """Masked reconstruction of the frames of all sensors, the paradigm that JEPA-MSAC's tables compare it with.
+
+    The decoder is the encoder's own predictor (`model.predictor_layers`) with one linear head per sensor behind it, so
+    that the later tasks read the latents of the future from a trained predictor, as they do after `jepa_msac`, and two
+    runs differ in the objective alone. Every hidden token is filled with what its cell of the frame holds.
+    """
+
+    kind: Literal["sensor_reconstruction"] = "sensor_reconstruction"
+    image_cell: int = Field(8, ge=1, le=64)
+    """Each of the 3 x 3 cells of an image is averaged to so many pixels each way, of three colours: 192 numbers."""
+    map_cell: int = Field(4, ge=1, le=64)
+    """Each of the 4 x 4 cells of a radar map or depth image, as its network sees them (`model.reduce`), is averaged to
+    so many bins each way: 16 numbers."""
+    weights: dict[Modality, Annotated[float, Field(ge=0)]] = Field({})
+    """Weight of the mean squared error of a sensor, in units of the variance over the training frames; 1 for those that
+    are not named, so that all sensors count the same however many tokens they have."""
+    statistics_windows: int = Field(256, ge=1)
+    """Training windows, evenly spread, from which the mean content of every cell and the variance of every sensor are
+    taken before the first step."""

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from wfm_cli.core.recipe.base import Strict
-from wfm_cli.core.recipe.msac import JepaMSACBlock
+from wfm_cli.core.recipe.msac import JepaMSACBlock, SensorReconstructionBlock
 
 
 class MaskedModellingBlock(Strict):
@@ -180,7 +180,13 @@ def _default_kind(value: Any) -> Any:
 
 
 AnyObjective = Annotated[
-    MaskedModellingBlock | JepaBlock | JepaSigregBlock | ReconstructionBlock | SpectroBlock | JepaMSACBlock,
+    MaskedModellingBlock
+    | JepaBlock
+    | JepaSigregBlock
+    | ReconstructionBlock
+    | SpectroBlock
+    | JepaMSACBlock
+    | SensorReconstructionBlock,
     Field(discriminator="kind"),
     BeforeValidator(_default_kind),
 ]

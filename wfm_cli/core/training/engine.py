@@ -28,7 +28,7 @@ from wfm_cli.core.training.journal import Journal
 from wfm_cli.core.training.loop import Trainer
 from wfm_cli.core.training.precision import arithmetic, choose_threads
 from wfm_cli.core.training.resume import open_for_resume
-from wfm_cli.core.training.samples import default_split, samples_of
+from wfm_cli.core.training.samples import default_split, samples_of, show_samples
 from wfm_cli.core.training.schedule import total_steps
 from wfm_cli.core.training.selection import give_labels
 from wfm_cli.core.training.status import Status
@@ -125,6 +125,8 @@ def _build(recipe: PretrainRecipe, world: World, going_on: bool = False) -> Part
         load_experts(encoder, samples.model)
     objective = build_objective(recipe, encoder)
     give_labels(objective, store)
+    if not going_on:
+        show_samples(objective, samples)
     loader = BatchLoader(
         store,
         data.array,

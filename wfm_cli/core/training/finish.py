@@ -153,7 +153,7 @@ def summary_lines(summary: Mapping[str, Any]) -> Iterator[str]:
         values = "  ".join(f"{key} {'-' if row[key] is None else format(row[key], '8.2f')}" for key in QUANTILES)
         yield f"  {title(name):<20} {values} {row['unit']}{mark}"
     for name, value in summary.get("means", {}).items():
-        yield f"  {name.replace('_', ' '):<20} mean   {'-' if value is None else format(value, '8.3f')}"
+        yield f"  {title(name):<20} mean   {'-' if value is None else format(value, '8.3f')}"
     if summary["verdict"]:
         yield summary["verdict"]
     if summary["alarm"]:

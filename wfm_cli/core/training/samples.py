@@ -10,14 +10,19 @@ import torch
 from numpy.typing import NDArray
 
 from wfm_cli.core.models import with_statistics
+from wfm_cli.core.objectives.base import Objective
 from wfm_cli.core.recipe.models import ModelBlock
 from wfm_cli.core.recipe.msac import JEPAMSACModel
 from wfm_cli.core.recipe.pretrain import PretrainRecipe
 from wfm_cli.core.store.reader import Store
 from wfm_cli.core.store.rows import RowReader
 from wfm_cli.core.store.sequences import INDEX, WindowRows, training_scales, window_indices
+from wfm_cli.core.training.batches import as_real, spread
 from wfm_cli.core.training.selection import select, whole_numbers
 from wfm_cli.errors import RecipeError
+
+_LOOK = 8
+"""Samples that an objective is shown at once."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +98,15 @@ def _windows(store: Store, recipe: PretrainRecipe, model: JEPAMSACModel) -> Samp
         ],
         windows=True,
     )
+
+
+def show_samples(objective: Objective, samples: Samples) -> None:
+    """Let the objective look at training samples, where it wants to."""
+    if objective.looks:
+        ids = spread(samples.train, objective.looks)
+        with samples.rows() as rows:
+            starts = range(0, len(ids), _LOOK)
+            objective.look(as_real(rows.take(ids[start : start + _LOOK])) for start in starts)
 
 
 def _once(make: Callable[[], RowReader]) -> Callable[[], RowReader]:
