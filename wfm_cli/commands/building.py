@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +11,32 @@ import typer
 from wfm_cli.commands.common import note, print_json, print_rich
 
 Workers = Annotated[int, typer.Option("--workers", min=1, help="Processes that build parts at the same time.")]
+
+
+def recipe_of(
+    source: Mapping[str, Any], name: str, overrides: Iterable[str] | None, places: Mapping[str, str] | None = None
+) -> Any:
+    """The recipe that a command line stands for.
+
+    Args:
+        source: The block `source` of the recipe.
+        name: Name of the recipe.
+        overrides: What `--set` has said.
+        places: Arguments that keys of `source` come from, where that is not the option of the same name.
+
+    Raises:
+        InputError: A value does not fit; the message names its option.
+    """
+    from wfm_cli.core.recipe.loading import check
+    from wfm_cli.core.recipe.prepare import PrepareRecipe
+    from wfm_cli.core.recipe.yaml_source import Loc, Source, apply_override
+
+    options = {key: f"--{key.replace('_', '-')}" for key in source} | dict(places or {})
+    where: dict[Loc, str] = {("source", key): option for key, option in options.items()}
+    given = Source({"step": "prepare", "name": name, "source": dict(source)}, where, "command line")
+    for expression in overrides or ():
+        apply_override(given, expression)
+    return check(given, PrepareRecipe)
 
 
 def build(recipe: Any, out: Path, workers: int, as_json: bool) -> None:

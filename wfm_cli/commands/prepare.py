@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from wfm_cli.commands import prepare_deepsense, prepare_spectrogram, prepare_street, prepare_waveforms, prepare_wavesfm
-from wfm_cli.commands.building import Workers, build, print_store
+from wfm_cli.commands.building import Workers, build, print_store, recipe_of
 from wfm_cli.commands.common import Json, Out, Set, note, parse_part, print_json
 
 app = typer.Typer(help="Build a data set: one chunked Zarr store.", no_args_is_help=True)
@@ -59,10 +59,6 @@ def deepmimo(
 
     wfm prepare deepmimo denver fortworth --bs denver=3 --bs fortworth=1 --out cities.zarr --workers 2
     """
-    from wfm_cli.core.recipe.loading import check
-    from wfm_cli.core.recipe.prepare import PrepareRecipe
-    from wfm_cli.core.recipe.yaml_source import Loc, Source, apply_override
-
     source: dict[str, Any] = {
         "kind": "deepmimo",
         "scenarios": scenarios,
@@ -78,12 +74,7 @@ def deepmimo(
         source["beams"] = beams
     if late_paths:
         source["late_paths"] = late_paths
-    places: dict[Loc, str] = {("source", key): f"--{key.replace('_', '-')}" for key in source}
-    places[("source", "scenarios")] = "SCENARIO_DIR"
-    recipe_source = Source({"step": "prepare", "name": out.stem, "source": source}, places, "command line")
-    for expression in overrides or ():
-        apply_override(recipe_source, expression)
-    build(check(recipe_source, PrepareRecipe), out, workers, as_json)
+    build(recipe_of(source, out.stem, overrides, {"scenarios": "SCENARIO_DIR"}), out, workers, as_json)
 
 
 app.command()(prepare_wavesfm.wavesfm)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from wfm_cli.commands.building import Workers, build
+from wfm_cli.commands.building import Workers, build, recipe_of
 from wfm_cli.commands.common import Json, Set, print_json, print_rich
 
 
@@ -50,9 +50,6 @@ def deepsense(
 
     wfm prepare deepsense scenario31 scenario32 scenario33 --out street.zarr --workers 2
     """
-    from wfm_cli.core.recipe.loading import check
-    from wfm_cli.core.recipe.prepare import PrepareRecipe
-    from wfm_cli.core.recipe.yaml_source import Loc, Source, apply_override
     from wfm_cli.errors import InputError
 
     source: dict[str, Any] = {
@@ -66,17 +63,8 @@ def deepsense(
         "missing": missing,
         "gap_s": gap,
     }
-    places: dict[Loc, str] = {("source", key): f"--{key}" for key in source}
-    places |= {
-        ("source", "scenarios"): "SCENARIO_DIR",
-        ("source", "image_size"): "--size",
-        ("source", "gap_s"): "--gap",
-    }
-    name = out.stem if out is not None else "check"
-    recipe_source = Source({"step": "prepare", "name": name, "source": source}, places, "command line")
-    for expression in overrides or ():
-        apply_override(recipe_source, expression)
-    recipe = check(recipe_source, PrepareRecipe)
+    places = {"scenarios": "SCENARIO_DIR", "image_size": "--size", "gap_s": "--gap"}
+    recipe = recipe_of(source, out.stem if out is not None else "check", overrides, places)
     if check_only:
         _check(recipe.source, as_json)
     elif out is None:

@@ -7,10 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
-from wfm_cli.commands.building import Workers, build, tell_files
+from wfm_cli.commands.building import Workers, build, recipe_of, tell_files
 from wfm_cli.commands.common import Json, Set, note, print_json, si_number
 
-_OTHER = {"dtype_out": "--dtype-out", "checksum": "--no-checksum", "inputs": "INPUT"}
+_OTHER = {"checksum": "--no-checksum", "inputs": "INPUT"}
 
 
 def spectrogram(
@@ -85,7 +85,9 @@ def spectrogram(
         "stride": stride, "max_windows": max_windows, "channels": channels, "dtype_out": dtype_out, "keep_iq": keep_iq,
         "folds": folds, "split": split, "skip_bad": skip_bad,
     }  # fmt: skip
-    recipe = _recipe(_inputs(inputs, out, dry_run), {k: v for k, v in given.items() if v is not None}, out, overrides)
+    source: dict[str, Any] = {"kind": "spectrogram", "inputs": _inputs(inputs, out, dry_run)}
+    source |= {key: value for key, value in given.items() if value is not None}
+    recipe = recipe_of(source, out.stem if out else "spectrogram", overrides, _OTHER)
     if dry_run:
         _preview(recipe, workers, as_json)
     elif out is not None:
@@ -99,20 +101,6 @@ def _hertz(option: str, text: str | None) -> float | None:
         return None if text is None else si_number(text)
     except InputError as error:
         raise InputError(f"{option}: {error.message}", error.hint) from None
-
-
-def _recipe(inputs: list[str], given: dict[str, Any], out: Path | None, overrides: list[str] | None) -> Any:
-    from wfm_cli.core.recipe.loading import check
-    from wfm_cli.core.recipe.prepare import PrepareRecipe
-    from wfm_cli.core.recipe.yaml_source import Loc, Source, apply_override
-
-    block = {"kind": "spectrogram", "inputs": inputs, **given}
-    places: dict[Loc, str] = {("source", k): _OTHER.get(k, f"--{k.replace('_', '-')}") for k in block}
-    name = out.stem if out else "spectrogram"
-    source = Source({"step": "prepare", "name": name, "source": block}, places, "command line")
-    for expression in overrides or ():
-        apply_override(source, expression)
-    return check(source, PrepareRecipe)
 
 
 def _inputs(inputs: list[str], out: Path | None, dry_run: bool) -> list[str]:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from wfm_cli.commands.building import Workers, build
+from wfm_cli.commands.building import Workers, build, recipe_of
 from wfm_cli.commands.common import Json, Out, Set
 
 
@@ -46,10 +46,6 @@ def wavesfm(
 
     wfm prepare wavesfm rfp powder/ --split published --out powder.zarr --workers 2
     """
-    from wfm_cli.core.recipe.loading import check
-    from wfm_cli.core.recipe.prepare import PrepareRecipe
-    from wfm_cli.core.recipe.yaml_source import Loc, Source, apply_override
-
     source: dict[str, Any] = {
         "kind": "wavesfm",
         "task": task,
@@ -58,9 +54,4 @@ def wavesfm(
         "normalise": normalise,
         "split": split,
     }
-    places: dict[Loc, str] = {("source", key): f"--{key}" for key in source}
-    places |= {("source", "task"): "TASK", ("source", "paths"): "PATH"}
-    recipe_source = Source({"step": "prepare", "name": out.stem, "source": source}, places, "command line")
-    for expression in overrides or ():
-        apply_override(recipe_source, expression)
-    build(check(recipe_source, PrepareRecipe), out, workers, as_json)
+    build(recipe_of(source, out.stem, overrides, {"task": "TASK", "paths": "PATH"}), out, workers, as_json)
