@@ -21,7 +21,7 @@ from wfm_cli.core.recipe.loading import to_dict
 from wfm_cli.core.recipe.street import StreetRecipe
 from wfm_cli.core.store.files import atomic_file, canonical, write_all, write_json
 from wfm_cli.core.store.pool import run_all
-from wfm_cli.errors import InputError
+from wfm_datasets.made import begun
 from wfm_datasets.street.layouts import FOLDERS, WRITERS, Shot, index_name, write_station
 from wfm_datasets.street.scene import STREETS, drive, to_json
 
@@ -91,20 +91,9 @@ def build(
 def _begin(recipe: StreetRecipe, out: Path) -> bool:
     """Check or begin the folder; whether anything is left to do."""
     digest = sha256(canonical({**to_dict(recipe), "name": "", "description": ""})).hexdigest()
-    manifest = out / MANIFEST
-    if manifest.exists():
-        try:
-            known = json.loads(manifest.read_text(encoding="utf-8"))
-            same, complete = known["sha256"] == digest, bool(known["complete"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{manifest}: damaged ({error})", "remove the folder, or give another one") from error
-        if not same:
-            raise InputError(
-                f"{out}: holds the street of another recipe or seed", "give another folder, or remove this one"
-            )
-        return not complete
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"{out}: exists and is not a folder of streets", "give a new or empty folder")
+    known = begun(out, MANIFEST, digest, "the street of another recipe or seed", "streets")
+    if known is not None:
+        return not known["complete"]
     (out / WORK).mkdir(parents=True)
     for scenario in recipe.scenarios:
         folder = out / f"scenario{scenario}"

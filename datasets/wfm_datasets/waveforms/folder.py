@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -15,8 +14,8 @@ from wfm_cli.core.recipe.loading import to_dict
 from wfm_cli.core.recipe.waveforms import WaveformsRecipe
 from wfm_cli.core.store.files import write_json
 from wfm_cli.core.store.pool import run_all
-from wfm_cli.errors import InputError
 from wfm_datasets.iq.write import write_sigmf
+from wfm_datasets.made import begun
 from wfm_datasets.waveforms.make import Journey, make, travel
 from wfm_datasets.waveforms.plan import BYTES, Item, Plan, plan
 
@@ -79,22 +78,11 @@ def build(
 
 def _begin(planned: Plan, out: Path) -> list[Item]:
     """Check or begin the folder; what is left to make."""
-    manifest = out / MANIFEST
-    if manifest.exists():
-        try:
-            known = json.loads(manifest.read_text(encoding="utf-8"))["sha256"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{manifest}: damaged ({error})", "remove the folder, or give another one") from error
-        if known != planned.sha256:
-            raise InputError(
-                f"{out}: holds the waveforms of another recipe, seed or scenario",
-                "give another folder, or remove this one",
-            )
-    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"{out}: exists and is not a folder of waveforms", "give a new or empty folder")
+    other = "the waveforms of another recipe, seed or scenario"
+    known = begun(out, MANIFEST, planned.sha256, other, "waveforms")
     for folder in {(out / item.name).parent for item in planned.items}:
         folder.mkdir(parents=True, exist_ok=True)
-    if not manifest.exists():
+    if known is None:
         _write_manifest(planned, out, complete=False)
     size = planned.samples * BYTES[planned.recipe.datatype]
     return [item for item in planned.items if not _is_there(out / item.name, size)]
