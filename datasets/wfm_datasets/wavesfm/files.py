@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,6 +77,22 @@ def natural(text: str) -> list[tuple[int, int, str]]:
 def names(files: Sequence[RawFile]) -> NDArray[np.str_]:
     """The paths as an array, for a builder's state."""
     return np.array([str(file.path) for file in files])
+
+
+def overlaps(first: NDArray[np.integer], start: int, stop: int) -> Iterator[tuple[int, int, int]]:
+    """The pieces that rows [start, stop) touch: number of the piece, and rows [low, high) counted from its own first.
+
+    Args:
+        first: First row of every piece, and the end of the last (pieces + 1,).
+        start: First row.
+        stop: Row behind the last.
+    """
+    for number in range(int(np.searchsorted(first, start, "right")) - 1, len(first) - 1):
+        begin, end = int(first[number]), int(first[number + 1])
+        if begin >= stop:
+            return
+        if begin < end:
+            yield number, max(start, begin) - begin, min(stop, end) - begin
 
 
 def number_of(values: Sequence[Any], key: Callable[[Any], Any] | None = None) -> tuple[NDArray[np.int64], list[Any]]:

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from wfm_cli.core.recipe.prepare import WavesFMSource
 from wfm_cli.errors import InputError
+from wfm_datasets.iq.hdf5_files import opened
 from wfm_datasets.wavesfm import files, image
-from wfm_datasets.wavesfm.hdf5 import opened
 from wfm_datasets.wavesfm.scan import Scan, number, position
 
 LAYOUT = "dataset_SNR{10,20,50}_outdoor.mat (MATLAB v7.3): features (n, gNB, 16, 193), labels/position (n, 3)"
@@ -91,14 +91,10 @@ class PositionReader:
 
     def rows(self, start: int, stop: int, state: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
         """See `Reader.rows`."""
-        first, made = state["first"], []
-        for number_, name in enumerate(state["file"]):
-            low, high = max(start, int(first[number_])), min(stop, int(first[number_ + 1]))
-            if low < high:
-                path = Path(str(name))
-                values = _rows(path, low - int(first[number_]), high - int(first[number_]))
-                norm = OUTDOOR if self.source.normalise == "wavesfm" else None
-                made.append(image.finish(values, norm, self.source))
+        norm = OUTDOOR if self.source.normalise == "wavesfm" else None
+        made = []
+        for file, low, high in files.overlaps(state["first"], start, stop):
+            made.append(image.finish(_rows(Path(str(state["file"][file])), low, high), norm, self.source))
         return np.concatenate(made)
 
 

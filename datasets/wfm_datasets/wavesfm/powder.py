@@ -83,13 +83,10 @@ class PowderReader:
 
     def rows(self, start: int, stop: int, state: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
         """See `Reader.rows`."""
-        first, made = state["first"], []
-        for number_, name in enumerate(state["file"]):
-            low, high = max(start, int(first[number_])), min(stop, int(first[number_ + 1]))
-            if low < high:
-                path, at = Path(str(name)), (low - int(first[number_])) * LENGTH
-                values = _samples(path, at, (high - low) * LENGTH)
-                made.append(values.reshape(-1, 1, LENGTH))
+        made = []
+        for file, low, high in files.overlaps(state["first"], start, stop):
+            values = _samples(Path(str(state["file"][file])), low * LENGTH, (high - low) * LENGTH)
+            made.append(values.reshape(-1, 1, LENGTH))
         return np.concatenate(made)
 
 

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from wfm_cli.core.recipe.prepare import WavesFMSource
 from wfm_cli.errors import InputError
+from wfm_datasets.iq.hdf5_files import opened
 from wfm_datasets.wavesfm import files
-from wfm_datasets.wavesfm.hdf5 import opened
 from wfm_datasets.wavesfm.rml import blocks
 from wfm_datasets.wavesfm.scan import Scan, iq, label, number
 

@@ -71,14 +71,11 @@ class RMLReader:
         """See `Reader.rows`."""
         path, first = Path(str(state["file"][0])), state["first"]
         made = []
-        for cell in range(int(np.searchsorted(first, start, "right")) - 1, len(first) - 1):
-            low, high = max(start, int(first[cell])), min(stop, int(first[cell + 1]))
-            if low >= high:
-                break
-            n = int(first[cell + 1] - first[cell])
-            whole = read_at(path, int(state["at"][cell]), str(state["dtype"][cell]), (n, 2, -1))
-            part = whole[low - int(first[cell]) : high - int(first[cell])].astype(np.float32)
-            files.refuse_unfinite(path, f"frame among rows {low} to {high - 1}", part)
+        for cell, low, high in files.overlaps(first, start, stop):
+            begin, end = int(first[cell]), int(first[cell + 1])
+            whole = read_at(path, int(state["at"][cell]), str(state["dtype"][cell]), (end - begin, 2, -1))
+            part = whole[low:high].astype(np.float32)
+            files.refuse_unfinite(path, f"frame among rows {begin + low} to {begin + high - 1}", part)
             made.append((part[:, 0] + 1j * part[:, 1]).astype(np.complex64)[:, None])
         return scale_iq(np.concatenate(made), self._std(path), self.source)
 
