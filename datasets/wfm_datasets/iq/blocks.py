@@ -9,15 +9,13 @@ Layout keys beside those of a flat file:
 from __future__ import annotations
 
 import base64
-import mmap
 from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from wfm_cli.errors import InputError
-from wfm_datasets.iq.flat import Bytes, Cutter, refuse_changed
+from wfm_datasets.iq.flat import Cutter, mapped, refuse_changed
 from wfm_datasets.iq.recording import Recording, WindowReader, Windows
 
 
@@ -40,7 +38,7 @@ def open_windows(recording: Recording) -> WindowReader:
 
     def read(examples: NDArray[np.int64], starts: NDArray[np.int64], length: int) -> Windows:
         refuse_changed(recording)
-        data = _mapped(recording)
+        data = mapped(recording.path)
         out = np.empty((len(starts), recording.channels, length), np.complex64)
         block = np.searchsorted(firsts, examples, "right") - 1
         for number in np.unique(block):
@@ -52,12 +50,3 @@ def open_windows(recording: Recording) -> WindowReader:
         return out
 
     return read
-
-
-def _mapped(recording: Recording) -> Bytes:
-    try:
-        with recording.path.open("rb") as stream:
-            mapped = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{recording.path}: cannot be read ({error})", "check the file") from None
-    return np.frombuffer(mapped, np.uint8)

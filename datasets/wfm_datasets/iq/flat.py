@@ -85,14 +85,22 @@ def open_windows(recording: Recording) -> WindowReader:
 
     def read(examples: NDArray[np.int64], starts: NDArray[np.int64], length: int) -> Windows:
         refuse_changed(recording)
-        try:
-            with recording.path.open("rb") as stream:
-                mapped = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
-        except (OSError, ValueError) as error:
-            raise InputError(f"{recording.path}: cannot be read ({error})", "check the file") from None
-        return cutter.windows(np.frombuffer(mapped, np.uint8), examples, starts, length)
+        return cutter.windows(mapped(recording.path), examples, starts, length)
 
     return read
+
+
+def mapped(path: Path) -> Bytes:
+    """The bytes of a file, mapped as long as they are used.
+
+    Raises:
+        InputError: it cannot be read, or is empty.
+    """
+    try:
+        with path.open("rb") as stream:
+            return np.frombuffer(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read ({error})", "check the file") from None
 
 
 def _sliding(data: Bytes, size: int) -> Bytes:
