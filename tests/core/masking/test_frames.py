@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from wfm_cli.core.masking.frames import FrameMasks
+from wfm_cli.core.masking.frames import FrameMasks, hidden_tokens, nearest_visible
 
 COUNTS = (9, 16, 16, 1, 1)
 
@@ -97,3 +97,20 @@ def test_masks_depend_on_seed_step_and_sample_alone():
     assert torch.equal(whole.target[[5, 2]], part.target)
     assert not torch.equal(sampler(torch.arange(8), 3, 5).target, whole.target)
     assert not torch.equal(sampler(torch.arange(8), 4, 4).target, whole.target)
+
+
+def test_the_nearest_visible_time_of_every_token():
+    made = masks("random", 0.7)(torch.arange(3), 1, 2)
+    hidden = hidden_tokens(made.target, 13, 43)
+    hidden[2, :, 41] = True
+    times, known = nearest_visible(hidden)
+    for row in range(3):
+        assert {int(i) for i in hidden[row].flatten().nonzero()} >= set(made.target[row].tolist())
+        for t in range(13):
+            for token in range(43):
+                seen = [s for s in range(13) if not hidden[row, s, token]]
+                assert bool(known[row, t, token]) == bool(seen)
+                if seen:
+                    assert times[row, t, token] == min(seen, key=lambda s: (abs(s - t), s))
+    assert not known[2, :, 41].any()
+    assert (hidden.sum((1, 2))[:2] == made.target.shape[1]).all()

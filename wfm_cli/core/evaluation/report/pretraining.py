@@ -23,6 +23,8 @@ _PLAIN = {
     "nearest": "nearest visible frame",
     "latent_context": "mean of the visible tokens",
     "latent_mean": "mean target of the batch",
+    "latent_last": "nearest visible frame",
+    "mean": "training mean",
 }
 """References other than completions, by what follows `nmse_`."""
 UNTRAINED = " (no training)"
@@ -72,9 +74,7 @@ def reconstruction(columns: Columns, row: int | None) -> list[tuple[str, dict[st
         value = at(values, row)
         if match and value is not None:
             systems.setdefault(match["system"], {})[match["quantile"]] = value
-    return sorted(
-        systems.items(), key=lambda item: (system_title(item[0]) != "this model", reference_rank(item[0]) or 0)
-    )
+    return sorted(systems.items(), key=lambda item: (not of_model(item[0]), reference_rank(item[0]) or 0))
 
 
 def at(values: NDArray[np.float64], row: int | None) -> float | None:
@@ -86,11 +86,19 @@ def at(values: NDArray[np.float64], row: int | None) -> float | None:
 
 
 def system_title(name: str) -> str:
-    """`val_nmse` is the model; `val_nmse_rank1` the completion of rank 1, which needs no training."""
+    """`val_nmse` is the model, `val_nmse_future` too, on another task; `val_nmse_rank1` the completion of rank 1, which
+    needs no training."""
     rank, plain = reference_rank(name), plain_reference(name)
     if plain is not None:
         return _PLAIN[plain] + UNTRAINED
-    return "this model" if rank is None else f"rank-{rank} completion{UNTRAINED}"
+    if rank is not None:
+        return f"rank-{rank} completion{UNTRAINED}"
+    return "this model, future hidden" if name.endswith("_future") else "this model"
+
+
+def of_model(name: str) -> bool:
+    """Whether a column or array is an error of the model, not of a method without training."""
+    return reference_rank(name) is None and plain_reference(name) is None
 
 
 def plain_reference(name: str) -> str | None:
@@ -107,7 +115,7 @@ def reference_rank(name: str) -> int | None:
 
 def _verdict(rows: tuple[tuple[str, dict[str, float]], ...]) -> str:
     ours = next((v["median"] for label, v in rows if label == "this model" and "median" in v), None)
-    others = [(v["median"], label) for label, v in rows if label != "this model" and "median" in v]
+    others = [(v["median"], label) for label, v in rows if label.endswith(UNTRAINED) and "median" in v]
     if ours is None or not others:
         return ""
     best, label = min(others)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from wfm_cli.core.evaluation.report.pretraining import (
     QUANTILE,
     UNTRAINED,
+    of_model,
     plain_reference,
     reference_rank,
     system_title,
@@ -75,8 +76,8 @@ def reconstruction_figure(run: Run) -> Figure | None:
         for name in names:
             values = np.sort(10 * np.log10(np.maximum(unit.array(name), 1e-30)))
             share = 100 * np.arange(1, values.size + 1) / values.size
-            model = system_title(name) == "this model"
-            color, width, line = (PALETTE[0], 1.6, "-") if model else (GREY, 1.0, reference_line(name))
+            own = "--" if name.endswith("_future") else "-"
+            color, width, line = (PALETTE[0], 1.6, own) if of_model(name) else (GREY, 1.0, reference_line(name))
             label = _short(name)
             axes.step(values, share, line, where="post", label=label, color=color, linewidth=width)
         axes.set(xlabel="NMSE of masked tokens (dB)", ylabel="validation samples (%)", ylim=(0, 100))
@@ -89,7 +90,7 @@ def reference_line(name: str) -> str:
     """Dashes of a training-free reference, the same in every figure."""
     plain = plain_reference(name)
     if plain is not None:
-        return {"visible": ":", "frequency": "--"}.get(plain, "-.")
+        return {"visible": ":", "frequency": "--", "mean": ":", "latent_mean": ":"}.get(plain, "-.")
     return (":", "--")[(reference_rank(name) or 0) % 2]
 
 
@@ -115,7 +116,7 @@ def _panel(axes: Axes, columns: Columns, names: list[str]) -> None:
     shown = medians or names
     for index, name in enumerate(shown):
         known = np.isfinite(columns[name])
-        reference = name in medians and system_title(name) != "this model"
+        reference = name in medians and not of_model(name)
         color = GREY if reference else PALETTE[index % len(PALETTE)]
         label = _short(name) if medians else _LABELS.get(name, name.replace("_", " "))
         line = reference_line(name) if reference else "-"
