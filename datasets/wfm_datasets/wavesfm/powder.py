@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from wfm_cli.core.recipe.prepare import WavesFMSource
 from wfm_cli.errors import InputError
 from wfm_datasets.deepmimo.files import damaged
+from wfm_datasets.iq.sidecars import read_sidecar
 from wfm_datasets.wavesfm import files
 from wfm_datasets.wavesfm.scan import Scan, iq, label, number
 
@@ -110,28 +110,16 @@ def _look(raw: files.RawFile) -> _Recording:
     raw.record() if size < 1024 else None  # a pointer is told before its odd size
     if size % 8 or size < 8 * LENGTH:
         raise damaged(path, f"{size} bytes are no whole number of complex64 samples, at least {LENGTH}")
-    meta, side = _sidecar(path.with_suffix(".json"))
+    side = read_sidecar(path.with_suffix(".json"))
+    meta = {**side.general, **side.capture}
     kind = str(meta.get("core:datatype", "cf32"))
     if kind.removesuffix("_le") != "cf32":
-        raise InputError(f"{side}: core:datatype is {kind}, expected cf32", f"expected {LAYOUT}")
+        raise InputError(f"{side.path}: core:datatype is {kind}, expected cf32", f"expected {LAYOUT}")
     standard = [word.casefold() for word in STANDARDS].index(name[1].casefold())
     return _Recording(
         raw, standard, int(name[2]), DEVICES.index(name[3].casefold()), size // 8 // LENGTH,
-        _positive(side, meta, "core:sample_rate"), _positive(side, meta, "core:center_frequency"),
+        _positive(side.path, meta, "core:sample_rate"), _positive(side.path, meta, "core:center_frequency"),
     )  # fmt: skip
-
-
-def _sidecar(path: Path) -> tuple[dict[str, Any], Path]:
-    """`global` and the first of `captures` in one map."""
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        merged = dict(data.get("global", data.get("_metadata", {}).get("global", {})))
-        captures = data.get("captures", data.get("_metadata", {}).get("captures", []))
-        return merged | (dict(captures[0]) if captures else {}), path
-    except FileNotFoundError:
-        raise InputError(f"{path}: is missing", f"expected {LAYOUT}") from None
-    except (OSError, ValueError, AttributeError, TypeError, KeyError) as error:
-        raise damaged(path, error) from None
 
 
 def _positive(path: Path, meta: Mapping[str, Any], key: str) -> float:
