@@ -11,7 +11,7 @@ import pytest
 from tests.fakes.evaluation import store_of, street
 from wfm_cli.core.evaluation.probing import run_probe
 from wfm_cli.core.evaluation.report import collect
-from wfm_cli.core.evaluation.report.view import split_sentence
+from wfm_cli.core.evaluation.report.words import split_sentence
 from wfm_cli.core.evaluation.taskdata import load_task_data
 from wfm_cli.core.evaluation.tasks import Task, load_task
 from wfm_cli.core.recipe.evaluate import ProbeRecipe

@@ -16,7 +16,7 @@ from wfm_cli.core.evaluation.baselines import BASELINES, BaselineSource, unfit
 from wfm_cli.core.evaluation.benchmarking import run_benchmark
 from wfm_cli.core.evaluation.features import extract
 from wfm_cli.core.evaluation.report import collect, render, report_data
-from wfm_cli.core.evaluation.report.view import split_sentence
+from wfm_cli.core.evaluation.report.words import split_sentence
 from wfm_cli.core.evaluation.taskdata import load_task_data
 from wfm_cli.core.evaluation.tasks import Task, load_task
 from wfm_cli.core.recipe.evaluate import BenchmarkRecipe, ProbeBlock

@@ -14,7 +14,7 @@ from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
 from wfm_cli.core.evaluation.report.style import COLUMN, GREY, INK, PAGE, PALETTE, PAPER, grid, look, new_figure
-from wfm_cli.core.evaluation.report.view import leak_sentence
+from wfm_cli.core.evaluation.report.words import leak_sentence
 from wfm_cli.core.store.reader import Store
 
 _POINTS = 40_000

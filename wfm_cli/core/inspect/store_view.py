@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.text import Text
 
-from wfm_cli.core.evaluation.report.view import leak_sentence
+from wfm_cli.core.evaluation.report.words import leak_sentence
 from wfm_cli.core.inspect.files import file_table
 from wfm_cli.core.inspect.sequence_view import SHOWN, sequence_view
 from wfm_cli.core.inspect.text import grid, nested, number, pairs, size

@@ -12,7 +12,8 @@ from tests.fakes import runs
 from wfm_cli.core.evaluation.report import collect, report_data
 from wfm_cli.core.evaluation.report.model import Budget, Report, TaskTable
 from wfm_cli.core.evaluation.report.published import group_published, normal_budget
-from wfm_cli.core.evaluation.report.view import leak_sentence, view
+from wfm_cli.core.evaluation.report.view import view
+from wfm_cli.core.evaluation.report.words import leak_sentence
 from wfm_cli.core.store.run import Run
 from wfm_cli.errors import StoreError
 

@@ -15,7 +15,8 @@ from wfm_cli.core.evaluation.report.html_table import results_table, units_table
 from wfm_cli.core.evaluation.report.model import Pretraining, Report, TaskTable, fixed
 from wfm_cli.core.evaluation.report.style import svg
 from wfm_cli.core.evaluation.report.training_figure import reconstruction_figure, training_figure
-from wfm_cli.core.evaluation.report.view import metric_title, view
+from wfm_cli.core.evaluation.report.view import view
+from wfm_cli.core.evaluation.report.words import metric_title
 from wfm_cli.core.store.run import Run
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from wfm_cli.core.evaluation.report.model import Pretraining, Report, fixed
-from wfm_cli.core.evaluation.report.view import Text, View, status_line, view
+from wfm_cli.core.evaluation.report.view import Text, View, view
+from wfm_cli.core.evaluation.report.words import status_line
 
 
 def text(report: Report) -> str:

@@ -14,7 +14,8 @@ from rich.text import Text
 
 from wfm_cli.core.evaluation.report.model import Pretraining, Report, fixed
 from wfm_cli.core.evaluation.report.view import Text as Entry
-from wfm_cli.core.evaluation.report.view import View, status_line, view
+from wfm_cli.core.evaluation.report.view import View, view
+from wfm_cli.core.evaluation.report.words import status_line
 
 _STYLES = {"": "", "best": "bold", "tied": "underline", "muted": "dim", "failed": "red"}
 
