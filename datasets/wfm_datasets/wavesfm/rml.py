@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from wfm_cli.core.recipe.prepare import WavesFMSource
 from wfm_cli.errors import InputError
 from wfm_datasets.wavesfm import files
-from wfm_datasets.wavesfm.pickled import PickledArray, read_at, scan
+from wfm_datasets.wavesfm.pickle_objects import PickledArray
+from wfm_datasets.wavesfm.pickled import read_at, scan
 from wfm_datasets.wavesfm.scan import Scan, iq, label, number, scale_iq
 
 LAYOUT = "one pickle of RML22 or RML2016: a dict {(modulation, snr): array (n, 2, length)}"

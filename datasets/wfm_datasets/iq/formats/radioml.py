@@ -18,7 +18,9 @@ from wfm_datasets.iq.flat import stamp
 from wfm_datasets.iq.hdf5_files import datatype
 from wfm_datasets.iq.recording import Recording
 from wfm_datasets.iq.scan import ReadOptions
-from wfm_datasets.wavesfm.pickled import PickledArray, begins_pickle, read_at, scan
+from wfm_datasets.wavesfm.pickle_instructions import begins_pickle
+from wfm_datasets.wavesfm.pickle_objects import PickledArray
+from wfm_datasets.wavesfm.pickled import read_at, scan
 
 LAYOUT = "a pickled dict {(modulation, snr): array (n, 2, length)}, as RadioML 2016 and RML22 are published"
 _SUFFIXES = (".pkl", ".pickle")
