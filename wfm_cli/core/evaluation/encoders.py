@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
-from torch import Tensor
+from torch import Tensor, nn
 
 from wfm_cli.core.evaluation.baselines import BaselineSource
 from wfm_cli.core.evaluation.source import FeatureSource
@@ -280,10 +280,10 @@ def _build(
         raise InputError(f"{spec}{where}: {error.message}", error.hint) from None
 
 
-def weights_digest(encoder: Encoder) -> str:
+def weights_digest(encoder: nn.Module) -> str:
     """SHA-256 over the names and values of all weights and buffers."""
     state = hashlib.sha256()
     for name, tensor in sorted(encoder.state_dict().items()):
         state.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-        state.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+        state.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
     return state.hexdigest()

@@ -117,6 +117,8 @@ def _forecasts(suite: ForecastSuite, run: Run, say: Voice, progress: bool) -> It
     say.line(suite.opening)
     if suite.windows.left_out:
         say.line(f"{suite.windows.left_out:,} windows with an unknown position or power left out")
+    for words_of_row in suite.left_out:
+        say.line(f"left out: {words_of_row}")
     done = {plan.key for plan in suite.units if _done(run, plan.key)}
     say.skipped(len(done))
     before = torch.get_num_threads()

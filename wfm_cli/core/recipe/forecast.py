@@ -9,6 +9,9 @@ from pydantic import Field
 from wfm_cli.core.recipe.base import Strict
 from wfm_cli.core.recipe.msac import Modality
 
+Motion = Literal["frame", "second"]
+"""What a velocity is counted in."""
+
 
 class ForecastRow(Strict):
     """Options of one line of a table of predictions."""
@@ -63,6 +66,19 @@ class ForecastBlock(Strict):
     """Peak learning rate of such steps."""
     joint_seeds: int = Field(1, ge=1)
     """Such trainings."""
+    motion: Motion = "frame"
+    """Constant velocity from which heads and the rows beside them start: per frame as published, or per second, which
+    is right where frames are missing. The time of a frame ahead is when one asks, not something about the vehicle."""
+    vision_weights: str = "random"
+    """ImageNet weights of MobileNetV3-Small for the baseline of vision and position: a file in the names of torchvision
+    or timm. `random`: none, which the row's title says."""
+    vision_frozen_steps: int = Field(1000, ge=1)
+    """Steps of its first stage, in which the image network is frozen; each costs no more than a small perceptron."""
+    vision_steps: int = Field(100, ge=0)
+    """Steps of its second stage, in which the image network is trained, too, on `joint_batch` windows; 0 leaves it
+    frozen."""
+    vision_lr: float = Field(3e-3, gt=0)
+    """Peak learning rate of the first stage; the second takes a thirtieth. Not published."""
     noise: tuple[Annotated[float, Field(gt=0)], ...] = Field((0.02, 0.05, 0.15, 0.5, 1.5), min_length=1)
     """Deviations of a measured position in metres of which validation chooses the one of the Kalman filter."""
     rank_windows: int = Field(256, ge=2)

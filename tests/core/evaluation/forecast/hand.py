@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from wfm_cli.core.evaluation.forecast.data import Windows
@@ -28,3 +30,12 @@ def made() -> Windows:
         interpolated=np.zeros(index.shape, bool), sequence=sequence,
         train=np.flatnonzero(sequence < 4), val=np.flatnonzero(sequence == 4), test=np.flatnonzero(sequence == 5),
     )  # fmt: skip
+
+
+def dropped() -> Windows:
+    """The same drives at the same velocity, of which the release lacks every third frame: positions jump, time too."""
+    windows = made()
+    drive, number = windows.index // FRAMES, windows.index % FRAMES
+    along = number + number // 2
+    position = np.stack([along + 0.5 * drive, 2.0 * along], -1)
+    return replace(windows, position=position, time_s=0.1 * (2.0 * FRAMES * drive + along))

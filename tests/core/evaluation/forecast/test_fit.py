@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.core.evaluation.forecast.hand import made
+from tests.core.evaluation.forecast.hand import dropped, made
 from wfm_cli.core.evaluation.forecast.fit import (
     BeamTask,
     Latents,
@@ -42,6 +42,16 @@ def test_a_known_history_is_continued_at_constant_velocity_from_the_start():
     windows = made()
     predicted = fit_position(blind(windows), PositionTask(windows, known=True), NOTHING, 0)
     np.testing.assert_allclose(predicted, windows.ahead(windows.position), atol=1e-4)
+
+
+def test_dropped_frames_spoil_velocities_per_frame_and_not_those_per_second():
+    windows = dropped()
+    for motion, least, most in (("second", 0.0, 1e-9), ("frame", 0.3, 9.0)):
+        task = PositionTask(windows, True, motion)
+        assert least <= error(windows, task.coarse) <= most
+        assert error(windows, fit_position(blind(windows), task, NOTHING, 0)) == pytest.approx(
+            error(windows, task.coarse), abs=1e-3
+        )
 
 
 def test_without_a_history_the_latents_have_to_tell():

@@ -8,8 +8,11 @@ import pytest
 
 import wfm_cli as wfm
 from tests.fakes.deepsense import make_sequences
+from wfm_cli.core.evaluation.forecast.suite import plan_forecasts
 from wfm_cli.core.evaluation.report import render
 from wfm_cli.core.evaluation.report.csv import horizon
+from wfm_cli.core.evaluation.tasks import load_task
+from wfm_cli.core.recipe.evaluate import BenchmarkRecipe
 from wfm_cli.core.store.run import Run
 from wfm_cli.errors import InputError
 
@@ -27,7 +30,8 @@ encoders:
   - {{encoder: "random:{run}", label: together, forecast: {{weights: multitask, without: [image]}}}}
 probe:
   bootstrap: 20
-  forecast: {{epochs: 0.1, min_steps: 2, looks: 1, seeds: 2, joint_steps: 1, joint_batch: 2, rank_windows: 4}}
+  forecast: {{epochs: 0.1, min_steps: 2, looks: 1, seeds: 2, joint_steps: 1, joint_batch: 2, rank_windows: 4,
+    vision_frozen_steps: 2, vision_steps: 1}}
 """
 
 
@@ -55,6 +59,9 @@ def test_every_row_is_scored_with_curves_and_intervals(table: Run) -> None:
     assert low <= ours["ade"]["mean"] <= high
     assert units["beam_prediction", "frozen"]["seeds"] == [0, 1]
     assert units["rssi_prediction", "together"]["seeds"] == [0]
+    seen = units["rssi_prediction", "vision and position (no ImageNet weights)"]
+    assert (seen["role"], seen["seeds"]) == ("baseline", [0, 1])
+    assert seen["trainable_parameters"] > 1_000_000
 
 
 def test_a_missing_history_is_a_harder_task(table: Run) -> None:
@@ -92,6 +99,22 @@ def test_what_does_not_fit_is_said(table: Run, tmp_path: Path) -> None:
         wfm.probe("baseline:raw", store, tasks=["localisation"], out=tmp_path / "b.zarr")
     with pytest.raises(InputError, match="it sees 8 frames and predicts 5"):
         wfm.probe("random:pretrain/jepa-msac-small", store, tasks=["localisation"], out=tmp_path / "c.zarr")
+
+
+def test_without_pictures_the_row_that_looks_at_them_is_left_out_and_named(tmp_path: Path) -> None:
+    store = make_sequences(tmp_path, modalities=("radar", "gps", "power"))
+    recipe = BenchmarkRecipe(data=str(store.path), tasks=("rssi_prediction",), encoders=({"encoder": "none.zarr"},))
+    suite = plan_forecasts(recipe, (), store, [load_task("rssi_prediction")])
+    assert [plan.label for plan in suite.units][-1] == "Transformer"
+    assert suite.left_out == (f"RSSI prediction, next frames, vision and position: {store.path} has no pictures",)
+
+
+def test_weights_that_are_not_there_are_named_before_any_work(table: Run, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"vision_weights: there is no file none\.pth"):
+        wfm.benchmark(
+            table.path.parent / "suite.yaml", tmp_path / "t.zarr", overrides=["probe.forecast.vision_weights=none.pth"]
+        )
+    assert not (tmp_path / "t.zarr").exists()
 
 
 def test_a_run_goes_on(table: Run) -> None:

@@ -6,6 +6,7 @@ import pytest
 from wfm_cli.core.evaluation.forecast import metrics
 from wfm_cli.core.evaluation.forecast.kalman import Noise, _advance, predict_ctrv
 from wfm_cli.core.evaluation.forecast.naive import (
+    PathLoss,
     constant_velocity,
     last_value,
     most_frequent,
@@ -124,3 +125,15 @@ def test_lda_rank_counts_the_directions_that_tell_samples_apart():
     centre[:, 0, :3] = 10 * rng.normal(size=(200, 3))
     assert metrics.lda_rank(centre + 0.1 * rng.normal(size=(200, 4, 12))) == pytest.approx(3, abs=0.3)
     assert metrics.lda_rank(np.zeros((5, 4, 3))) == 0
+
+
+def test_path_loss_finds_the_line_and_stands_on_one_distance() -> None:
+    rng = np.random.default_rng(4)
+    position = rng.uniform(-60, 60, (50, 3, 2))
+    power = -31.0 - 27.5 * np.log10(np.linalg.norm(position, axis=-1).clip(1.0))
+    line = PathLoss.of(position, power)
+    assert (line.level, line.slope) == pytest.approx((-31.0, -27.5))
+    assert np.allclose(line.at(position), power)
+    there = np.full((4, 2), 3.0)
+    assert PathLoss.of(there, np.arange(4.0)) == PathLoss(1.5, 0.0)
+    assert np.isfinite(line.at(np.zeros((1, 2)))).all()

@@ -7,6 +7,8 @@ BESIDE_NAMES = {
     "beam_prediction": (
         "last_beam", "last_power", "most_frequent", "nearest_position", "ar", "gru", "transformer",
     ),
-    "rssi_prediction": ("last_power", "mean_power", "nearest_position", "ar", "gru", "transformer"),
+    "rssi_prediction": (
+        "last_power", "mean_power", "nearest_position", "path_loss", "ar", "gru", "transformer", "vision_position",
+    ),
 }  # fmt: skip
 """Rows that can stand beside encoders, by the task."""

@@ -6,10 +6,7 @@ last power leaves over, so that the first step does not undo the coarse estimate
 
 from __future__ import annotations
 
-import copy
-import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -20,87 +17,13 @@ from torch import Tensor, nn
 from wfm_cli.core.evaluation.forecast.data import Index, Windows
 from wfm_cli.core.evaluation.forecast.heads import BeamHead, PositionHead, PowerHead
 from wfm_cli.core.evaluation.forecast.metrics import displacement, rssi, top
-from wfm_cli.core.evaluation.forecast.naive import constant_velocity, last_value
-from wfm_cli.core.recipe.forecast import ForecastBlock
+from wfm_cli.core.evaluation.forecast.naive import last_value, straight_on
+from wfm_cli.core.evaluation.forecast.training import Budget, train
+from wfm_cli.core.recipe.forecast import ForecastBlock, Motion
 
 Values = NDArray[np.float64]
 CHUNK = 1024
 """Windows that a trained head predicts at once."""
-
-
-@dataclass(frozen=True)
-class Budget:
-    """How long and how fast something is trained."""
-
-    steps: int
-    batch_size: int
-    lr: float
-    weight_decay: float
-    warmup: float
-    clip: float
-    looks: int
-
-    @classmethod
-    def of(cls, block: ForecastBlock, samples: int, lr: float | None = None) -> Budget:
-        """The budget of heads and baselines."""
-        steps = max(block.min_steps, math.ceil(block.epochs * samples / block.batch_size))
-        rate = block.lr if lr is None else lr
-        return cls(steps, block.batch_size, rate, block.weight_decay, block.warmup, block.clip, block.looks)
-
-    @classmethod
-    def joint(cls, block: ForecastBlock) -> Budget:
-        """The budget of encoder and heads together."""
-        return cls(
-            block.joint_steps, block.joint_batch, block.joint_lr, block.weight_decay, block.warmup, block.clip,
-            block.looks,
-        )  # fmt: skip
-
-
-def train(
-    model: nn.Module,
-    loss: Callable[[Index], Tensor],
-    judge: Callable[[], float],
-    rows: Index,
-    budget: Budget,
-    seed: int,
-) -> None:
-    """Minimise the loss of batches of `rows`; the model ends with the weights that `judge` (less is better) likes best,
-    its first ones included."""
-    matrices = [p for p in model.parameters() if p.requires_grad and p.ndim > 1]
-    others = [p for p in model.parameters() if p.requires_grad and p.ndim <= 1]
-    groups = [{"params": matrices, "weight_decay": budget.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    optimiser = torch.optim.AdamW(groups, lr=budget.lr)
-    rise = max(1, round(budget.warmup * budget.steps))
-    rates = torch.optim.lr_scheduler.LambdaLR(
-        optimiser,
-        lambda step: min((step + 1) / rise, 0.5 + 0.5 * math.cos(math.pi * min(1.0, step / budget.steps))),
-    )
-    looks = {round(budget.steps * (k + 1) / budget.looks) for k in range(budget.looks)}
-    best, kept = judge(), copy.deepcopy(model.state_dict())
-    for step, batch in enumerate(_batches(rows, budget, seed), 1):
-        model.train()
-        optimiser.zero_grad(set_to_none=True)
-        loss(batch).backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(model.parameters(), budget.clip)
-        optimiser.step()
-        rates.step()
-        if step in looks:
-            model.eval()
-            if (score := judge()) < best:
-                best, kept = score, copy.deepcopy(model.state_dict())
-    model.load_state_dict(kept)
-    model.eval()
-
-
-def _batches(rows: Index, budget: Budget, seed: int) -> Iterator[Index]:
-    """One batch for every step; every pass in a new order."""
-    rng, size = np.random.default_rng(seed), min(budget.batch_size, len(rows))
-    left: Index = np.zeros(0, np.int64)
-    for _ in range(budget.steps):
-        if len(left) < size:
-            left = rng.permutation(rows)
-        batch, left = left[:size], left[size:]
-        yield batch
 
 
 class Latents:
@@ -117,12 +40,15 @@ class Latents:
 
 
 class PositionTask:
-    """Positions ahead: what is known, in which unit a head works, and how good it is."""
+    """Positions ahead: what is known, in which unit a head works, and how good it is.
 
-    def __init__(self, windows: Windows, known: bool) -> None:
+    A known history is continued at constant velocity, per frame or per second as `motion` says.
+    """
+
+    def __init__(self, windows: Windows, known: bool, motion: Motion = "frame") -> None:
         self.windows = windows
         self.true = windows.ahead(windows.position)
-        self.coarse = constant_velocity(windows.seen(windows.position), windows.horizon) if known else None
+        self.coarse = straight_on(windows, motion) if known else None
         seen, train = windows.seen(windows.position), windows.train
         self.scale = max(float(np.sqrt(np.square(seen[train]).mean())), 1e-6)
         left = self.true[train] - (0.0 if self.coarse is None else self.coarse[train])

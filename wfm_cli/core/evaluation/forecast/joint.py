@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from wfm_cli.core.evaluation.forecast.data import Frames, Index, Windows
-from wfm_cli.core.evaluation.forecast.fit import BeamTask, Budget, PositionTask, PowerTask, train
+from wfm_cli.core.evaluation.forecast.fit import BeamTask, PositionTask, PowerTask
 from wfm_cli.core.evaluation.forecast.latents import pool
+from wfm_cli.core.evaluation.forecast.training import Budget, train
 from wfm_cli.core.models.jepa_msac import JEPAMSACEncoder
 from wfm_cli.core.recipe.forecast import ForecastBlock
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from wfm_cli.core.evaluation.forecast.data import Windows
+from wfm_cli.core.recipe.forecast import Motion
+
 Values = NDArray[np.float64]
+NEAREST_M = 1.0
+"""Distances below are taken as this many metres; the logarithm has no bottom."""
 
 
 def last_value(history: NDArray[Any], horizon: int) -> NDArray[Any]:
@@ -42,6 +48,44 @@ def constant_velocity(position: NDArray[Any], horizon: int, time_s: NDArray[Any]
     ahead = time_s[:, steps : steps + horizon] - time_s[:, steps - 1 : steps]
     forward: Values = position[:, -1:] + ahead[..., None] * velocity[:, None]
     return forward
+
+
+def straight_on(windows: Windows, motion: Motion) -> Values:
+    """Positions of all windows at constant velocity, (W, K, 2), per frame or per second.
+
+    Per second takes the stamps of the frames ahead. They say when one asks, which is known to whoever asks "where will
+    it be at that time", and nothing about the vehicle.
+    """
+    seen = windows.seen(windows.position)
+    return constant_velocity(seen, windows.horizon, windows.time_s if motion == "second" else None)
+
+
+@dataclass(frozen=True)
+class PathLoss:
+    """Log-distance path loss: `level + slope log10(distance)`, in dB for metres from the base station."""
+
+    level: float
+    slope: float
+
+    @classmethod
+    def of(cls, position: NDArray[Any], power_db: NDArray[Any]) -> PathLoss:
+        """Least squares over positions (..., 2) and what was received there (...); no slope where distances agree."""
+        far, power = log_distance(position).ravel(), np.asarray(power_db, np.float64).ravel()
+        spread = far - far.mean()
+        variance = float(np.square(spread).sum())
+        slope = float(spread @ power) / variance if variance > 0 else 0.0
+        return cls(float(power.mean()) - slope * float(far.mean()), slope)
+
+    def at(self, position: NDArray[Any]) -> Values:
+        """(..., 2) metres -> (...) dB."""
+        made: Values = self.level + self.slope * log_distance(position)
+        return made
+
+
+def log_distance(position: NDArray[Any]) -> Values:
+    """log10 of the distance (..., 2) -> (...) from the origin, where the base station stands, in metres."""
+    made: Values = np.log10(np.linalg.norm(np.asarray(position, np.float64), axis=-1).clip(NEAREST_M))
+    return made
 
 
 def one_hot(beam: NDArray[Any], beams: int) -> Values:

@@ -23,6 +23,7 @@ from wfm_cli.core.evaluation.forecast.fit import (
     fit_position,
     guide_of,
 )
+from wfm_cli.core.evaluation.forecast.given import Pictures
 from wfm_cli.core.evaluation.forecast.joint import Problems, fit_joint
 from wfm_cli.core.evaluation.forecast.latents import Forecaster
 from wfm_cli.core.evaluation.forecast.metrics import rssi
@@ -173,16 +174,23 @@ class Bench:
         test = self.windows.test
         if task == "localisation":
             places = [self._place(row, missing, seed, show) for seed in self.seeds]
-            head: torch.nn.Module = PositionTask(self.windows, row.sees("gps", missing)).head(latents.dim)
+            head: torch.nn.Module = self._positions(row.sees("gps", missing)).head(latents.dim)
             return Found(np.stack([place[test] for place in places]), self.seeds, parameters(head), ranks)
         problem = BeamTask(self.windows) if task == "beam_prediction" else self._power(row.sees("power", missing))
-        scale = PositionTask(self.windows, True).scale
+        scale = self._positions(True).scale
         made = []
         for seed in self.seeds:
             place = self._place(row, missing, seed, show) if row.options.guided else None
             guide = guide_of(place, self.windows, scale)
             made.append(_answer(fit_guided(latents, problem, guide, self.block, seed)[test], task))
         return Found(np.stack(made), self.seeds, parameters(problem.head(latents.dim)), ranks)
+
+    def pictures(self) -> Pictures:
+        """Pictures of the store's frames, for rows beside the encoders that look at them."""
+        return Pictures(self.store, self._cached)
+
+    def _positions(self, known: bool) -> PositionTask:
+        return PositionTask(self.windows, known, self.block.motion)
 
     def _power(self, known: bool) -> PowerTask:
         if known not in self._powers:
@@ -220,7 +228,7 @@ class Bench:
         """Predicted positions of all windows in metres: a result of one task and the guide of the others."""
         key = (missing, seed)
         if key not in self._places:
-            task = PositionTask(self.windows, row.sees("gps", missing))
+            task = self._positions(row.sees("gps", missing))
             self._places[key] = fit_position(self._of(row, missing, show)[0], task, self.block, seed)
         return self._places[key]
 
@@ -237,7 +245,7 @@ class Bench:
                 others[name] = BeamTask(self.windows)
             elif name == "rssi_prediction":
                 others[name] = self._power(row.sees("power", missing))
-        problems = Problems(self.windows, PositionTask(self.windows, row.sees("gps", missing)), others, options.guided)
+        problems = Problems(self.windows, self._positions(row.sees("gps", missing)), others, options.guided)
         seeds, made, trained = list(range(self.block.joint_seeds)), [], 0
         for seed in seeds:
             scratch = row.source.role == "control"

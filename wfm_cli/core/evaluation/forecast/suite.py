@@ -13,6 +13,7 @@ import numpy as np
 from wfm_cli.core.evaluation.encoders import BASELINE, RANDOM
 from wfm_cli.core.evaluation.forecast.beside import BESIDE, Beside
 from wfm_cli.core.evaluation.forecast.data import Windows, load_windows
+from wfm_cli.core.evaluation.forecast.mobilenet import check_weights
 from wfm_cli.core.evaluation.forecast.rows import Bench, EncoderRow, Found, resolve_source
 from wfm_cli.core.evaluation.forecast.scores import MEASURES, Resampled, plain, summarise
 from wfm_cli.core.evaluation.metrics import METRICS
@@ -20,8 +21,10 @@ from wfm_cli.core.evaluation.tasks import RANDOM as UNTRAINED
 from wfm_cli.core.evaluation.tasks import Task
 from wfm_cli.core.recipe.evaluate import BenchmarkRecipe, ProbeRecipe
 from wfm_cli.core.recipe.evaluate import EncoderRow as Asked
+from wfm_cli.core.recipe.forecast import ForecastBlock
 from wfm_cli.core.store.reader import Store
 from wfm_cli.core.store.run import Run
+from wfm_cli.core.store.sequences import MODALITIES
 from wfm_cli.errors import InputError
 
 
@@ -63,6 +66,8 @@ class ForecastSuite:
     windows: Windows
     rows: tuple[EncoderRow, ...]
     units: tuple[Plan, ...]
+    left_out: tuple[str, ...] = ()
+    """Rows that the tasks ask for and the store does not allow, and why."""
 
     @property
     def split(self) -> str:
@@ -116,7 +121,8 @@ class ForecastSuite:
         if isinstance(plan.row, EncoderRow):
             return bench.predict(plan.row, plan.task.name, show)
         seeds = bench.seeds if plan.row.seeds else bench.seeds[:1]
-        made = [plan.row.predict(self.windows, bench.block, seed) for seed in seeds]
+        pictures = bench.pictures() if plan.row.sees else None
+        made = [plan.row.predict(self.windows, bench.block, seed, pictures) for seed in seeds]
         predictions = np.stack([predicted[self.windows.test] for predicted, _ in made])
         return Found(predictions, seeds, made[0][1])
 
@@ -159,20 +165,35 @@ def plan_forecasts(
         if first is not None:
             source = resolve_source(f"{RANDOM}{first.source.spec}", store, windows, recipe.probe.seed)
             rows.append(EncoderRow("", source, first.options))
-    units = tuple(_units(tasks, rows, recipe.baselines))
-    return ForecastSuite(recipe, store, windows, tuple(rows), units)
+    block = recipe.probe.forecast
+    kept, left_out = _beside(tasks if recipe.baselines else (), store)
+    if any(row.sees for _, _, row in kept):
+        check_weights(block.vision_weights)
+    units = (*_units(tasks, rows), *_units_beside(kept, len(rows), block))
+    return ForecastSuite(recipe, store, windows, tuple(rows), units, left_out)
 
 
-def _units(tasks: Sequence[Task], rows: Sequence[EncoderRow], baselines: bool) -> Iterator[Plan]:
-    """All units, encoder by encoder, then what stands beside them."""
+def _units(tasks: Sequence[Task], rows: Sequence[EncoderRow]) -> Iterator[Plan]:
+    """All units of encoders, one after the other."""
     for number, row in enumerate(rows):
         for task in tasks:
             yield Plan(f"{task.name}.{number:02d}-{_slug(row.label)}", task, row, row.label, row.role)
-    for task in tasks if baselines else ():
-        for number, name in enumerate(name for name in task.baselines if name != UNTRAINED):
-            beside = BESIDE[task.name][name]
-            key = f"{task.name}.{len(rows) + number:02d}-{_slug(name)}"
-            yield Plan(key, task, beside, beside.title, beside.role)
+
+
+def _beside(tasks: Sequence[Task], store: Store) -> tuple[list[tuple[Task, str, Beside]], tuple[str, ...]]:
+    """The rows that stand beside encoders, and words about those that need pictures where a store has none."""
+    asked = [(task, name, BESIDE[task.name][name]) for task in tasks for name in task.baselines if name != UNTRAINED]
+    blind = MODALITIES["image"] not in store.names
+    words = [f"{task.title}, {row.title}: {store.path} has no pictures" for task, _, row in asked if row.sees and blind]
+    return [one for one in asked if not (one[2].sees and blind)], tuple(words)
+
+
+def _units_beside(kept: Sequence[tuple[Task, str, Beside]], before: int, block: ForecastBlock) -> Iterator[Plan]:
+    numbers: dict[str, int] = {}
+    for task, name, row in kept:
+        number = before + numbers.setdefault(task.name, 0)
+        numbers[task.name] += 1
+        yield Plan(f"{task.name}.{number:02d}-{_slug(name)}", task, row, row.titled(block), row.role)
 
 
 def _slug(text: str) -> str:
