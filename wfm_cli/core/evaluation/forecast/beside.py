@@ -1,4 +1,5 @@
-"""Rows that stand beside every encoder in predictive tasks: naive predictions, and networks on one sensor's history.
+"""Rows that stand beside every encoder in predictive tasks: naive predictions, and networks on one sensor's history
+or on the last picture and position.
 
 Table II of JEPA-MSAC (arXiv 2603.29796) names the trained ones. M2BeamLLM (arXiv 2506.14532) is not among them: it is a
 pretrained language model behind four sensor networks, 50.58 million parameters.
