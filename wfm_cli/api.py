@@ -149,6 +149,7 @@ def benchmark(
     overrides: Sequence[str] = (),
     encoders: Sequence[str] | None = None,
     resume: bool = False,
+    workers: int = 1,
 ) -> Run:
     """Run a suite of encoders, tasks and label budgets, baselines included.
 
@@ -158,6 +159,7 @@ def benchmark(
         overrides: `key.path=value` expressions.
         encoders: Encoders in place of the suite's own.
         resume: Keep the finished units in `out` and do the others.
+        workers: Processes that share the rows of the table.
 
     Returns:
         The run; render it with `wfm report`.
@@ -175,5 +177,5 @@ def benchmark(
     if encoders:
         rows = [{"encoder": spec} for spec in encoders]
         recipe = BenchmarkRecipe.model_validate({**recipe.model_dump(), "encoders": rows})
-    run_benchmark(recipe, Path(out), resume=resume)
+    run_benchmark(recipe, Path(out), resume=resume, workers=workers)
     return Run.open(out)

@@ -18,6 +18,9 @@ def benchmark(
         typer.Option("--encoder", help="Encoder under test, in place of the suite's own. Repeat."),
     ] = None,
     overrides: Set = None,
+    workers: Annotated[
+        int, typer.Option("--workers", min=1, help="Processes that share the rows of the table and the cores.")
+    ] = 1,
     resume: Resume = False,
     as_json: Json = False,
 ) -> None:
@@ -27,13 +30,13 @@ def benchmark(
 
     wfm benchmark benchmark/lwm --data canyon.zarr --encoder lwm.zarr --out table.zarr
 
-    wfm benchmark suite.yaml --out table.zarr --resume
+    wfm benchmark suite.yaml --out table.zarr --workers 2 --resume
     """
     from wfm_cli import api
     from wfm_cli.core.evaluation.report import render, report_data
 
     changes = [*([f"data={data}"] if data else []), *(overrides or ())]
-    api.benchmark(suite, out, overrides=changes, encoders=encoder, resume=resume)
+    api.benchmark(suite, out, overrides=changes, encoders=encoder, resume=resume, workers=workers)
     if as_json:
         print_json(report_data(out))
     else:

@@ -115,6 +115,18 @@ def test_the_same_recipe_gives_the_same_numbers(finished: Run, store: Store, enc
     assert contents(again) == contents(finished)
 
 
+def test_several_processes_give_the_same_numbers(
+    finished: Run, store: Store, encoder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    out, recipe = tmp_path / "spread.zarr", benchmark_recipe(store, encoder)
+    assert contents(run_benchmark(recipe, out, workers=2)) == contents(finished)
+    assert Run.open(out).complete
+    said = capfd.readouterr().err.splitlines()
+    assert [line.split("]")[0] for line in said if line.startswith("[")] == [f"[{n}/22" for n in range(1, 23)]
+    assert contents(run_benchmark(recipe, out, workers=2, resume=True)) == contents(finished)
+    assert "22 of 22 units are done already" in capfd.readouterr().err
+
+
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit])
 def test_a_stopped_run_resumes_to_the_same_results(
     finished: Run,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from wfm_cli.core.evaluation.suite import plan_suite, run_suite
-from wfm_cli.core.recipe.evaluate import EncoderRow, ProbeRecipe
+from wfm_cli.core.evaluation.planning import encoders_of, plan_suite
+from wfm_cli.core.evaluation.suite import run_suite
+from wfm_cli.core.recipe.evaluate import ProbeRecipe
 from wfm_cli.core.store.run import Run
 
 
@@ -25,5 +26,5 @@ def run_probe(recipe: ProbeRecipe, out: Path, resume: bool = False, progress: bo
         InputError: Something named in the recipe does not exist or does not fit, or `out` is not empty.
         WfmError: Some units failed.
     """
-    suite = plan_suite(recipe, (EncoderRow(encoder=recipe.encoder),), progress)
+    suite = plan_suite(recipe, encoders_of(recipe), progress)
     return run_suite(suite, Path(out), "probe", resume=resume, progress=progress)

@@ -1,10 +1,8 @@
-"""Plans and runs all units of a probe or a benchmark; results land one by one, and a stopped run goes on by key."""
+"""Runs the units of a probe or a benchmark; results land one by one, and a stopped run goes on by key."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -15,70 +13,26 @@ import torch
 from numpy.typing import NDArray
 
 from wfm_cli.core.evaluation.adaptation.samples import Row
-from wfm_cli.core.evaluation.baselines import unfit
-from wfm_cli.core.evaluation.encoders import BASELINE, RANDOM
 from wfm_cli.core.evaluation.features import cached
-from wfm_cli.core.evaluation.forecast.suite import ForecastSuite, plan_forecasts, words
-from wfm_cli.core.evaluation.rows import table_rows
-from wfm_cli.core.evaluation.taskdata import FOLDS, TaskData, load_task_data
-from wfm_cli.core.evaluation.tasks import RANDOM as UNTRAINED
-from wfm_cli.core.evaluation.tasks import Task, load_task
+from wfm_cli.core.evaluation.forecast.suite import ForecastSuite, words
+from wfm_cli.core.evaluation.forecast.suite import Plan as ForecastPlan
+from wfm_cli.core.evaluation.planning import AnyRecipe, Suite, encoders_of, plan_suite
 from wfm_cli.core.evaluation.units import RowFeatures, RowInputs, TableRow, UnitPlan, run_unit
 from wfm_cli.core.evaluation.voice import Voice
-from wfm_cli.core.recipe.evaluate import BenchmarkRecipe, EncoderRow, ProbeBlock, ProbeRecipe
 from wfm_cli.core.recipe.loading import to_dict
-from wfm_cli.core.recipe.probes import STRICT, ProbeChoice
-from wfm_cli.core.store.reader import Store, open_store
+from wfm_cli.core.store.pool import run_all
 from wfm_cli.core.store.run import Run, refuse_non_empty
 from wfm_cli.core.training.dist import Ranks
 from wfm_cli.core.training.precision import choose_threads
 from wfm_cli.errors import InputError, RecipeError, WfmError
 
-AnyRecipe = ProbeRecipe | BenchmarkRecipe
-
-
-@dataclass(frozen=True)
-class Suite:
-    """Everything that is decided before the first unit runs."""
-
-    recipe: AnyRecipe
-    store: Store
-    split: str
-    tasks: tuple[TaskData, ...]
-    rows: tuple[TableRow, ...]
-    units: tuple[UnitPlan, ...]
-
-    @property
-    def leak(self) -> dict[str, Any]:
-        """How far the split lets test users stand beside training users."""
-        split = "fold_0" if self.split == FOLDS else self.split
-        return dict(self.store.attrs["splits"]["available"].get(split, {}).get("leak") or {})
-
-
-def plan_suite(recipe: AnyRecipe, rows: Sequence[EncoderRow], progress: bool = True) -> Suite | ForecastSuite:
-    """Open and check all that a recipe names; nothing is written and nothing is computed.
-
-    Args:
-        recipe: Probe or benchmark.
-        rows: The encoders under test.
-        progress: Whether baselines that are left out are reported on stderr.
-
-    Raises:
-        InputError: Store, task, encoder or budget do not exist or do not fit one another.
-    """
-    store = open_store(recipe.data)
-    named = [load_task(name) for name in dict.fromkeys(recipe.tasks)]
-    if any(task.kind == "forecast" for task in named):
-        return plan_forecasts(recipe, rows, store, named)
-    split = recipe.probe.split or store.default_split
-    tasks = tuple(load_task_data(store, task, split) for task in named)
-    beside = list(_beside([data.task for data in tasks], rows, store, Voice(progress))) if recipe.baselines else []
-    table = table_rows(store, rows, beside, recipe.probe)
-    return Suite(recipe, store, split, tasks, table, tuple(_units(tasks, table, recipe.probe)))
+AnyPlan = UnitPlan | ForecastPlan
+Result = tuple[AnyPlan, Mapping[str, Any]]
+"""A unit and what came of it, which is on disk by then."""
 
 
 def run_suite(
-    suite: Suite | ForecastSuite, out: Path, kind: str, *, resume: bool = False, progress: bool = True
+    suite: Suite | ForecastSuite, out: Path, kind: str, *, resume: bool = False, workers: int = 1, progress: bool = True
 ) -> Run:
     """Run the units that are not done yet.
 
@@ -87,18 +41,27 @@ def run_suite(
         out: Folder of the run.
         kind: `probe` or `benchmark`.
         resume: Go on in `out`: finished units are kept, failed ones are tried again.
+        workers: Processes that take one row of the table after another and share the cores.
         progress: Whether split, units and feature extraction are reported on stderr.
 
     Raises:
         InputError: `out` is not empty, or (with `resume`) holds something else.
-        WfmError: Some units failed; the others are there.
+        WfmError: Some units failed, the others are there; or a process died.
     """
     run = _open(suite, out, kind, resume)
     run.set_attrs(status="running", complete=False)
-    say = Voice(progress, len(suite.units))
-    work = _forecasts if isinstance(suite, ForecastSuite) else _work
+    say, failed = Voice(progress, len(suite.units)), []
+    _introduce(suite, say)
+    left = [plan for plan in suite.units if not _done(run, plan.key)]
+    say.skipped(len(suite.units) - len(left))
     try:
-        failed = list(work(suite, run, say, progress))  # type: ignore[arg-type]
+        results = _spread(suite, run, left, workers) if workers > 1 else _here(suite, run, left, progress)
+        for plan, result in results:
+            if isinstance(plan, UnitPlan):
+                say.unit(plan, result)
+            else:
+                say.result(words(plan, result))
+            failed += [plan.key] if result["status"] == "failed" else []
     except BaseException:
         run.set_attrs(status="interrupted")
         raise
@@ -112,54 +75,79 @@ def run_suite(
     return run
 
 
-def _forecasts(suite: ForecastSuite, run: Run, say: Voice, progress: bool) -> Iterator[str]:
-    """Do what is left of predictive tasks; yields the keys of the units that failed."""
+def _introduce(suite: Suite | ForecastSuite, say: Voice) -> None:
+    """The split, its leak and what is left out."""
+    if isinstance(suite, Suite):
+        say.opening(suite.split, suite.leak, suite.tasks[0])
+        for data in suite.tasks:
+            if data.left_out:
+                say.line(f"{data.task.name}: {data.left_out:,} samples of other labels left out")
+        return
     say.line(suite.opening)
     if suite.windows.left_out:
         say.line(f"{suite.windows.left_out:,} windows with an unknown position or power left out")
     for words_of_row in suite.left_out:
         say.line(f"left out: {words_of_row}")
-    done = {plan.key for plan in suite.units if _done(run, plan.key)}
-    say.skipped(len(done))
+
+
+def _here(suite: Suite | ForecastSuite, run: Run, plans: Sequence[AnyPlan], progress: bool) -> Iterator[Result]:
+    """Units in this process, row by row."""
+    if isinstance(suite, Suite):
+        yield from _work(suite, run, [plan for plan in plans if isinstance(plan, UnitPlan)], progress)
+        return
     before = torch.get_num_threads()
     torch.set_num_threads(choose_threads(None, Ranks()))
     try:
-        for plan, result in suite.work(run, done, progress):
-            say.result(words(plan, result))
-            if result["status"] == "failed":
-                yield plan.key
+        yield from suite.work(run, [plan for plan in plans if isinstance(plan, ForecastPlan)], progress)
     finally:
         torch.set_num_threads(before)
 
 
-def _work(suite: Suite, run: Run, say: Voice, progress: bool) -> Iterator[str]:
-    """Do what is left, encoder by encoder; yields the keys of the units that failed."""
-    say.opening(suite.split, suite.leak, suite.tasks[0])
-    for data in suite.tasks:
-        if data.left_out:
-            say.line(f"{data.task.name}: {data.left_out:,} samples of other labels left out")
+def _spread(suite: Suite | ForecastSuite, run: Run, plans: Sequence[AnyPlan], workers: int) -> Iterator[Result]:
+    """Units in so many processes, a row at a time; each process opens all that the recipe names for itself."""
+    by_key = {plan.key: plan for plan in plans}
+    jobs = [tuple(plan.key for plan in row) for _, row in groupby(plans, key=lambda plan: id(plan.row))]
+    threads = max(1, choose_threads(None, Ranks()) // workers)
+    for keys in run_all(partial(_worker, suite.recipe, run.path, threads), jobs, workers):
+        yield from ((by_key[key], run.unit(key).attrs) for key in keys)
+
+
+def _worker(recipe: AnyRecipe, out: Path, threads: int) -> Callable[[tuple[str, ...]], tuple[str, ...]]:
+    """What does a row in a process of its own."""
+    torch.set_num_threads(threads)
+    suite, run = plan_suite(recipe, encoders_of(recipe), progress=False), Run.open(out)
+
+    def do(keys: tuple[str, ...]) -> tuple[str, ...]:
+        plans = [plan for plan in suite.units if plan.key in keys]
+        if isinstance(suite, Suite):
+            results: Iterator[Result] = _work(suite, run, [p for p in plans if isinstance(p, UnitPlan)], False)
+        else:
+            results = suite.work(run, [p for p in plans if isinstance(p, ForecastPlan)])
+        return tuple(plan.key for plan, _ in results)
+
+    return do
+
+
+def _work(suite: Suite, run: Run, plans: Sequence[UnitPlan], progress: bool) -> Iterator[Result]:
+    """Units of tasks on labels, encoder by encoder."""
     common = {
         "benchmark": suite.recipe.name,
         "split": suite.split,
         "split_leak": suite.leak,
         "data_digest": suite.store.digest,
     }
-    left = [plan for plan in suite.units if not _done(run, plan.key)]
-    say.skipped(len(suite.units) - len(left))
     used = np.unique(np.concatenate([data.train for data in suite.tasks]))
-    for row, plans in groupby(left, key=lambda plan: plan.row):
+    for row, own in groupby(plans, key=lambda plan: plan.row):
         inputs = RowInputs(partial(_features, suite, run, row, used, progress), Row(row.source, suite.store))
-        for plan in plans:
+        for plan in own:
             attrs = plan.attrs(common)
             try:
                 more, arrays = run_unit(plan, inputs, suite.recipe.probe)
             except Exception as error:  # one broken encoder must not cost the results of the others
-                words = " ".join(str(error).split()) or type(error).__name__
-                more, arrays = {"status": "failed", "error": f"{type(error).__name__}: {words}"}, {}
+                reason = " ".join(str(error).split()) or type(error).__name__
+                more, arrays = {"status": "failed", "error": f"{type(error).__name__}: {reason}"}, {}
             run.write_unit(plan.key, {**attrs, **more}, arrays)
-            say.unit(plan, more)
-            if more["status"] == "failed":
-                yield plan.key
+            yield plan, more
         inputs.adaptable.close()
 
 
@@ -212,48 +200,3 @@ def _differences(old: Any, new: Any, path: str = "") -> Iterator[str]:
                 yield from _differences(old.get(key), new.get(key), f"{path}.{key}" if path else key)
     elif old != new:
         yield path
-
-
-def _beside(tasks: Sequence[Task], rows: Sequence[EncoderRow], store: Store, say: Voice) -> Iterator[EncoderRow]:
-    """The rows that the tasks ask for beside the encoders, as far as they can be computed on this store."""
-    first = next((row.encoder for row in rows if not row.encoder.startswith((BASELINE, RANDOM))), None)
-    for name in dict.fromkeys(name for task in tasks for name in task.baselines):
-        if name == UNTRAINED:
-            if first is not None:
-                yield EncoderRow(encoder=f"{RANDOM}{first}")
-        elif (problem := unfit(name, store)) is None:
-            yield EncoderRow(encoder=f"{BASELINE}{name}")
-        else:
-            say.line(f"left out: {problem}")
-
-
-def _units(tasks: Sequence[TaskData], rows: Iterable[TableRow], block: ProbeBlock) -> Iterator[UnitPlan]:
-    """All units, encoder by encoder so that features are needed one encoder at a time."""
-    for number, row in enumerate(rows):
-        for data in tasks:
-            for probe, choice in _probes(data.task, row):
-                budgets = block.labels if choice is None else block.adapt.labels or block.labels
-                for budget in dict.fromkeys(budgets):
-                    # The number keeps rows apart whose labels differ in odd characters alone, and in order.
-                    key = f"{data.task.name}.{number:02d}-{_slug(row.label)}.{_slug(probe)}.{budget}"
-                    yield UnitPlan(_slug(key, keep="._"), data, row, probe, budget, choice)
-
-
-def _probes(task: Task, row: TableRow) -> tuple[tuple[str, ProbeChoice | None], ...]:
-    """Name and, for a trained one, block of every probe of a row on a task."""
-    if not row.probes:
-        return (("majority", None),)
-    own = "logistic" if task.kind == "classes" else "ridge"
-    found: dict[str, ProbeChoice | None] = {}
-    for choice in row.probes:
-        if choice.kind == "logistic" and task.kind == "values":
-            raise InputError(
-                f"probe.kind: logistic regression cannot fit the values of task {task.name}", "use linear, ridge or knn"
-            )
-        strict = choice.kind in STRICT
-        found[own if choice.kind == "linear" else choice.name] = None if strict else choice
-    return tuple(found.items())
-
-
-def _slug(text: str, keep: str = "") -> str:
-    return re.sub(rf"[^a-z0-9{re.escape(keep)}]+", "-", text.lower()).strip("-")

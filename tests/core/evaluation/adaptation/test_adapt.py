@@ -15,9 +15,9 @@ from wfm_cli.core.evaluation.adaptation.fit import _Order, total_steps
 from wfm_cli.core.evaluation.adaptation.samples import Row, Samples, Tokens
 from wfm_cli.core.evaluation.benchmarking import run_benchmark
 from wfm_cli.core.evaluation.encoders import ModelSource, resolve
+from wfm_cli.core.evaluation.planning import plan_suite
 from wfm_cli.core.evaluation.probing import run_probe
 from wfm_cli.core.evaluation.report import report_data
-from wfm_cli.core.evaluation.suite import plan_suite
 from wfm_cli.core.evaluation.taskdata import load_task_data
 from wfm_cli.core.evaluation.tasks import load_task
 from wfm_cli.core.recipe.evaluate import AdaptBlock, BenchmarkRecipe, ProbeBlock, ProbeRecipe

@@ -87,8 +87,8 @@ class ForecastSuite:
         seen = float(self.leak.get("test_frames_in_training", 0.0))
         return f"split {windows.split}: {sizes}; {100 * seen:.0f} % of the test frames occur in training"
 
-    def work(self, run: Run, done: set[str], show: bool = False) -> Iterator[tuple[Plan, dict[str, Any]]]:
-        """Do what is left, row by row; yields every unit with its result, which is on disk by then."""
+    def work(self, run: Run, plans: Sequence[Plan], show: bool = False) -> Iterator[tuple[Plan, dict[str, Any]]]:
+        """Do units, row by row; yields every one with its result, which is on disk by then."""
         probe = self.recipe.probe
         seeds = [probe.seed + i for i in range(probe.forecast.seeds or probe.seeds)]
         bench = Bench(self.store, self.windows, probe.forecast, seeds, run.cached)
@@ -97,9 +97,7 @@ class ForecastSuite:
             "benchmark": self.recipe.name, "split": self.split, "split_leak": self.leak,
             "data_digest": self.store.digest, "clustered": "drives",
         }  # fmt: skip
-        for plan in self.units:
-            if plan.key in done:
-                continue
+        for plan in plans:
             attrs, started = plan.attrs(common, self.windows), time.perf_counter()
             try:
                 found = self._found(plan, bench, show)
