@@ -89,7 +89,7 @@ def _probed(unit: Attrs) -> str:
 
 def _what(unit: Attrs) -> str:
     if unit.get("columns"):
-        words = {"control": "untrained weights", "supervised": "labels alone", "baseline": "one history alone"}
+        words = {"control": "untrained weights", "supervised": "labels alone", "baseline": "no encoder"}
         return words.get(unit["role"], "no training")
     if unit.get("probe") == "scratch" or unit["role"] == "supervised":
         return "labels alone"

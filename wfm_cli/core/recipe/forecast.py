@@ -48,6 +48,8 @@ class ForecastBlock(Strict):
     """Peak learning rate of heads."""
     baseline_lr: float = Field(1e-3, gt=0)
     """Peak learning rate of the trained baselines; not published."""
+    guide_weight: float = Field(4.0, gt=0)
+    """Deviation of the position that guides a head over that of all latents together; not published."""
     weight_decay: float = Field(1e-2, ge=0)
     """On matrices alone."""
     warmup: float = Field(0.05, ge=0, lt=1)

@@ -13,12 +13,18 @@ from wfm_cli.core.evaluation.forecast.fit import (
     PowerTask,
     fit_guided,
     fit_position,
-    guide_of,
 )
+from wfm_cli.core.evaluation.forecast.guide import Guide
 from wfm_cli.core.evaluation.forecast.metrics import displacement, top
 from wfm_cli.core.recipe.forecast import ForecastBlock
 
 BLOCK = ForecastBlock(epochs=1, min_steps=120, looks=4, batch_size=28, lr=3e-3)
+
+
+def unguided(windows):
+    return Guide.of(windows, 8, 1.0).rows(None, len(windows.index))
+
+
 NOTHING = ForecastBlock(epochs=0.01, min_steps=1, looks=1, lr=1e-9)
 
 
@@ -65,8 +71,8 @@ def test_without_a_history_the_latents_have_to_tell():
 def test_beams_are_learnt_from_latents_and_from_the_guide():
     windows = made()
     task, true = BeamTask(windows), windows.ahead(windows.beam)
-    none = guide_of(None, windows, 1.0)
-    guide = guide_of(windows.ahead(windows.position), windows, PositionTask(windows, True).scale)
+    none = unguided(windows)
+    guide = Guide.of(windows, 8, 1.0).rows(windows.ahead(windows.position), len(windows.index))
     silent = Latents(np.zeros((*guide.shape[:2], 8), np.float32), windows.train)
     hits = {}
     for name, latents, given in (
@@ -80,10 +86,10 @@ def test_beams_are_learnt_from_latents_and_from_the_guide():
 
 def test_powers_start_from_the_last_ones():
     windows = made()
-    predicted = fit_guided(blind(windows), PowerTask(windows, known=True), guide_of(None, windows, 1.0), NOTHING, 0)
+    predicted = fit_guided(blind(windows), PowerTask(windows, known=True), unguided(windows), NOTHING, 0)
     last = np.repeat(windows.seen(windows.power_db)[:, -1:], windows.horizon, 1)
     np.testing.assert_allclose(predicted, last, atol=1e-3)
-    alone = fit_guided(telling(windows), PowerTask(windows, known=False), guide_of(None, windows, 1.0), BLOCK, 0)
+    alone = fit_guided(telling(windows), PowerTask(windows, known=False), unguided(windows), BLOCK, 0)
     true = windows.ahead(windows.power_db)
     assert np.abs(alone - true)[windows.val].mean() < np.abs(true - true[windows.train].mean())[windows.val].mean()
 
@@ -94,3 +100,14 @@ def test_latents_are_standardised_over_the_training_windows():
     rows = latents.values.numpy()[windows.train]
     assert rows.mean((0, 1)) == pytest.approx(np.zeros(8), abs=1e-5)
     assert rows.std((0, 1)) == pytest.approx(np.ones(8), abs=1e-4)
+
+
+def test_the_guide_has_so_many_times_the_deviation_of_all_latents():
+    windows = made()
+    true = windows.ahead(windows.position)
+    told = Guide.of(windows, 32, 3.0).rows(true, len(windows.index))[windows.train].numpy()
+    np.testing.assert_allclose(told.mean((0, 1)), 0, atol=1e-3)
+    np.testing.assert_allclose(told.std((0, 1)) ** 2, 9 * 32 / 2, rtol=1e-3)
+    # a metre stays a metre: differences are those of the positions
+    step = (told[1] - told[0]) / (true[windows.train][1] - true[windows.train][0])
+    np.testing.assert_allclose(step, np.broadcast_to(step[0], step.shape), rtol=1e-2)

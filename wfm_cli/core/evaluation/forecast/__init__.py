@@ -5,10 +5,11 @@ BESIDE_NAMES = {
         "constant_velocity", "constant_velocity_s", "last_position", "ar", "gru", "transformer", "kalman",
     ),
     "beam_prediction": (
-        "last_beam", "last_power", "most_frequent", "nearest_position", "ar", "gru", "transformer",
+        "last_beam", "last_power", "most_frequent", "nearest_position", "ar", "gru", "transformer", "position_head",
     ),
     "rssi_prediction": (
-        "last_power", "mean_power", "nearest_position", "path_loss", "ar", "gru", "transformer", "vision_position",
+        "last_power", "mean_power", "nearest_position", "path_loss", "ar", "gru", "transformer", "position_head",
+        "vision_position",
     ),
 }  # fmt: skip
 """Rows that can stand beside encoders, by the task."""

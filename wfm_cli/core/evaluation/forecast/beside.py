@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from wfm_cli.core.evaluation.forecast.alone import beams_of_position, rssi_of_position
 from wfm_cli.core.evaluation.forecast.data import Index, Windows
 from wfm_cli.core.evaluation.forecast.given import Given, Pictures, Predict, Predicted
 from wfm_cli.core.evaluation.forecast.history import network
@@ -132,6 +133,7 @@ BESIDE: Mapping[str, Mapping[str, Beside]] = {
         "ar": _trained("AR", network(lambda w: BeamAutoregression(w.beams), "beam", FASTER)),
         "gru": _trained("GRU", network(lambda w: RecurrentForecast(1, w.beams), "beam")),
         "transformer": _trained("Transformer", network(lambda w: TransformerForecast(1, w.beams), "beam")),
+        "position_head": _trained("the head on the position alone", beams_of_position),
     },
     "rssi_prediction": {
         "last_power": _naive("last power", lambda w: rssi(last_value(w.seen(w.power_db), w.horizon))),
@@ -141,6 +143,7 @@ BESIDE: Mapping[str, Mapping[str, Beside]] = {
         "ar": _trained("AR", network(lambda w: Autoregression(1), "rssi", FASTER)),
         "gru": _trained("GRU", network(lambda w: RecurrentForecast(1), "rssi")),
         "transformer": _trained("Transformer", network(lambda w: TransformerForecast(1), "rssi")),
+        "position_head": _trained("the head on the position alone", rssi_of_position),
         "vision_position": Beside("vision and position", predict_vision, "baseline", True, sees=True, remark=remark),
     },
 }  # fmt: skip

@@ -49,8 +49,7 @@ class PositionTask:
         self.windows = windows
         self.true = windows.ahead(windows.position)
         self.coarse = straight_on(windows, motion) if known else None
-        seen, train = windows.seen(windows.position), windows.train
-        self.scale = max(float(np.sqrt(np.square(seen[train]).mean())), 1e-6)
+        train = windows.train
         left = self.true[train] - (0.0 if self.coarse is None else self.coarse[train])
         self.unit = max(float(np.sqrt(np.square(left).mean())), 1e-6)
         self._coarse = None if self.coarse is None else torch.from_numpy(self.coarse / self.unit).float()
@@ -173,13 +172,6 @@ def fit_guided(
     if isinstance(task, BeamTask):
         return np.concatenate([part.numpy() for part in parts])
     return np.concatenate([task.decibels(part) for part in parts])
-
-
-def guide_of(position: Values | None, windows: Windows, scale: float) -> Tensor:
-    """Predicted positions as heads see them, (W, K, 2); zeros where none guides."""
-    if position is None:
-        return torch.zeros(len(windows.index), windows.horizon, 2)
-    return torch.from_numpy(position / scale).float()
 
 
 def _train_head(

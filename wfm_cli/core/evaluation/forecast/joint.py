@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from wfm_cli.core.evaluation.forecast.data import Frames, Index, Windows
 from wfm_cli.core.evaluation.forecast.fit import BeamTask, PositionTask, PowerTask
+from wfm_cli.core.evaluation.forecast.guide import Guide
 from wfm_cli.core.evaluation.forecast.latents import pool
 from wfm_cli.core.evaluation.forecast.training import Budget, train
 from wfm_cli.core.models.jepa_msac import JEPAMSACEncoder
@@ -28,7 +29,8 @@ class Problems:
     windows: Windows
     position: PositionTask
     others: Mapping[str, BeamTask | PowerTask]
-    guided: bool = True
+    guide: Guide | None
+    """None: positions guide nothing."""
 
 
 class Joint(nn.Module):
@@ -45,11 +47,12 @@ class Joint(nn.Module):
         """Output of every head for the history of windows."""
         latents = pool(self.encoder, self.encoder.forecast(batch, self._without), self._tokens)
         place = problems.position.output(self.position, latents, rows)
-        guide = place.detach() * (problems.position.unit / problems.position.scale)
-        guide = guide if problems.guided else torch.zeros_like(guide)
+        told = torch.zeros_like(place)
+        if problems.guide is not None:
+            told = problems.guide(place.detach() * problems.position.unit)
         found = {"localisation": place}
         for name, task in problems.others.items():
-            found[name] = task.output(self.others[name], latents, rows, guide)  # type: ignore[arg-type]
+            found[name] = task.output(self.others[name], latents, rows, told)  # type: ignore[arg-type]
         return found
 
 

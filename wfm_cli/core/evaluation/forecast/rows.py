@@ -21,9 +21,9 @@ from wfm_cli.core.evaluation.forecast.fit import (
     PowerTask,
     fit_guided,
     fit_position,
-    guide_of,
 )
 from wfm_cli.core.evaluation.forecast.given import Pictures
+from wfm_cli.core.evaluation.forecast.guide import Guide
 from wfm_cli.core.evaluation.forecast.joint import Problems, fit_joint
 from wfm_cli.core.evaluation.forecast.latents import Forecaster
 from wfm_cli.core.evaluation.forecast.metrics import rssi
@@ -177,12 +177,12 @@ class Bench:
             head: torch.nn.Module = self._positions(row.sees("gps", missing)).head(latents.dim)
             return Found(np.stack([place[test] for place in places]), self.seeds, parameters(head), ranks)
         problem = BeamTask(self.windows) if task == "beam_prediction" else self._power(row.sees("power", missing))
-        scale = self._positions(True).scale
+        guide = Guide.of(self.windows, latents.dim, self.block.guide_weight)
         made = []
         for seed in self.seeds:
             place = self._place(row, missing, seed, show) if row.options.guided else None
-            guide = guide_of(place, self.windows, scale)
-            made.append(_answer(fit_guided(latents, problem, guide, self.block, seed)[test], task))
+            told = guide.rows(place, len(self.windows.index))
+            made.append(_answer(fit_guided(latents, problem, told, self.block, seed)[test], task))
         return Found(np.stack(made), self.seeds, parameters(problem.head(latents.dim)), ranks)
 
     def pictures(self) -> Pictures:
@@ -245,7 +245,8 @@ class Bench:
                 others[name] = BeamTask(self.windows)
             elif name == "rssi_prediction":
                 others[name] = self._power(row.sees("power", missing))
-        problems = Problems(self.windows, self._positions(row.sees("gps", missing)), others, options.guided)
+        guide = Guide.of(self.windows, row.source.encoder.dim, self.block.guide_weight) if options.guided else None
+        problems = Problems(self.windows, self._positions(row.sees("gps", missing)), others, guide)
         seeds, made, trained = list(range(self.block.joint_seeds)), [], 0
         for seed in seeds:
             scratch = row.source.role == "control"

@@ -21,7 +21,7 @@ ROLES = {
 
 _FORECAST_ROLES = {
     "supervised": "Encoder and heads trained together",
-    "baseline": "Trained on one history alone",
+    "baseline": "Trained without an encoder",
     "reference": "Without training",
 }
 """Headings that differ in tables of predictive tasks."""
