@@ -49,6 +49,7 @@ _ALL = (
     Metric("rssi_rmse", "RMSE", "min", "dB"),
     Metric("rssi_rmse_window", "mean RMSE of windows", "min", "dB"),
     Metric("rssi_mae", "MAE", "min", "dB"),
+    Metric("parameters_k", "parameters (k)", "min", ""),
     Metric("rank_me", "RankMe", "max", ""),
     Metric("lda_rank", "LDA rank", "max", ""),
 )

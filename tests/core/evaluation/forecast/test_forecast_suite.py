@@ -52,7 +52,9 @@ def test_every_row_is_scored_with_curves_and_intervals(table: Run) -> None:
         "encoder", "supervised", "control", "baseline", "reference"
     }  # fmt: skip
     ours = units["localisation", "frozen"]["metrics"]
-    assert {"ade", "fde", "rank_me", "lda_rank"} == set(ours)
+    assert {"ade", "fde", "rank_me", "lda_rank", "parameters_k"} == set(ours)
+    head = units["localisation", "frozen"]["trainable_parameters"]
+    assert ours["parameters_k"]["mean"] == pytest.approx(head / 1000) and head > 100_000
     assert len(ours["ade"]["horizon"]["mean"]) == 2
     assert ours["ade"]["horizon"]["mean"][-1] == pytest.approx(ours["fde"]["mean"])
     low, high = ours["ade"]["boot"]
@@ -105,7 +107,7 @@ def test_without_pictures_the_row_that_looks_at_them_is_left_out_and_named(tmp_p
     store = make_sequences(tmp_path, modalities=("radar", "gps", "power"))
     recipe = BenchmarkRecipe(data=str(store.path), tasks=("rssi_prediction",), encoders=({"encoder": "none.zarr"},))
     suite = plan_forecasts(recipe, (), store, [load_task("rssi_prediction")])
-    assert [plan.label for plan in suite.units][-1] == "Transformer"
+    assert [plan.label for plan in suite.units][-1] == "the head on the position alone"
     assert suite.left_out == (f"RSSI prediction, next frames, vision and position: {store.path} has no pictures",)
 
 

@@ -103,7 +103,8 @@ class ForecastSuite:
                 found = self._found(plan, bench, show)
                 measured = MEASURES[plan.task.name](found.predictions, self.windows)
                 metrics = summarise(measured, Resampled(drives, probe.bootstrap, probe.seed))
-                metrics |= {name: plain(name, value) for name, value in found.more.items()}
+                numbers = {**found.more, "parameters_k": found.trained / 1000}
+                metrics |= {name: plain(name, value) for name, value in numbers.items()}
                 arrays = {f"windows/{name}": one.windows.astype(np.float32) for name, one in measured.items()}
                 more: dict[str, Any] = {
                     "metrics": metrics, "seeds": found.seeds, "trainable_parameters": found.trained,
@@ -133,7 +134,7 @@ def words(plan: Plan, attrs: Mapping[str, Any]) -> str:
     numbers = (
         f"{METRICS[name].title} {attrs['metrics'][name]['mean']:.4g} {METRICS[name].unit}".rstrip()
         for name in plan.task.columns
-        if name in attrs["metrics"]
+        if name in attrs["metrics"] and name != "parameters_k"
     )
     return f"{head}: {', '.join(numbers)} ({attrs['seconds']:.1f} s)"
 
