@@ -9,6 +9,8 @@ from wfm_cli.core.evaluation.draws import Budget, budget_words, per_class
 from wfm_cli.core.evaluation.metrics import METRICS, Metric
 
 Attrs = Mapping[str, Any]
+FEW = 3
+"""Encoders that get a sentence each; of more, those that are beaten share one."""
 
 
 def findings(units: Sequence[Attrs]) -> list[str]:
@@ -44,7 +46,8 @@ def _headlines(units: Sequence[Attrs]) -> list[Metric]:
 
 
 def _group(units: Sequence[Attrs], metric: Metric) -> Iterator[str]:
-    """Sentences about one task and budget: about all encoders at once where all are beaten, else one by one."""
+    """Sentences about one task and budget: about all encoders at once where all are beaten or there are
+    many, else one by one."""
     several = len({unit.get("probe") for unit in units if unit["role"] != "reference"}) > 1
     if several:
         units = [unit if unit["role"] == "reference" else {**unit, "label": _probed(unit)} for unit in units]
@@ -59,7 +62,7 @@ def _group(units: Sequence[Attrs], metric: Metric) -> Iterator[str]:
         yield _sentence(others, best, metric, f"every encoder (the best is {best['label']})")
         return
     beaten = [encoder for encoder in encoders if _better(others[0], encoder, metric)]
-    if several and len(beaten) > 1:
+    if (several or len(encoders) > FEW) and len(beaten) > 1:
         nearest = (max if metric.direction == "max" else min)(beaten, key=lambda unit: _mean(unit, metric))
         whom = f"{len(beaten)} of {len(encoders)} rows with an encoder (the best of them is {nearest['label']})"
         yield _sentence(others, nearest, metric, whom)

@@ -64,6 +64,7 @@ def fit_joint(
     without: Sequence[str],
     block: ForecastBlock,
     seed: int,
+    show: bool = False,
 ) -> tuple[dict[str, NDArray[Any]], int]:
     """Train all of a copy of an encoder; predictions of the test windows by task, and the number of parameters."""
     windows = problems.windows
@@ -91,7 +92,7 @@ def fit_joint(
         return float(np.mean([now / max(then, 1e-9) for now, then in zip(scores, first, strict=True)]))
 
     first: list[float] = []
-    train(model, loss, judge, windows.train, Budget.joint(block), seed)
+    train(model, loss, judge, windows.train, Budget.joint(block), seed, show)
     made = _collect(output, windows.test)
     found: dict[str, NDArray[Any]] = {"localisation": problems.position.metres(made["localisation"])}
     for name, task in problems.others.items():

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from wfm_cli.core.evaluation.encoders import RANDOM, load_encoder, model_block, weights_digest
 from wfm_cli.core.evaluation.forecast.data import Frames, Windows
 from wfm_cli.core.evaluation.forecast.fit import (
     BeamTask,
@@ -27,16 +25,13 @@ from wfm_cli.core.evaluation.forecast.guide import Guide
 from wfm_cli.core.evaluation.forecast.joint import Problems, fit_joint
 from wfm_cli.core.evaluation.forecast.latents import Forecaster
 from wfm_cli.core.evaluation.forecast.metrics import rssi
+from wfm_cli.core.evaluation.forecast.sources import Source
 from wfm_cli.core.evaluation.source import Role
-from wfm_cli.core.models import build_encoder
 from wfm_cli.core.models.counting import parameters
-from wfm_cli.core.models.jepa_msac import JEPAMSACEncoder
+from wfm_cli.core.progress import progress
 from wfm_cli.core.provenance import digest
 from wfm_cli.core.recipe.forecast import ForecastBlock, ForecastRow
-from wfm_cli.core.recipe.models import ModelBlock
-from wfm_cli.core.recipe.msac import JEPAMSACModel
 from wfm_cli.core.store.reader import Store
-from wfm_cli.core.store.sequences import training_scales
 from wfm_cli.errors import InputError
 
 TARGETS = {"localisation": "gps", "beam_prediction": "power", "rssi_prediction": "power"}
@@ -56,66 +51,6 @@ class Found:
     """Parameters that were trained."""
     more: dict[str, float] = field(default_factory=dict)
     """Numbers about the latents."""
-
-
-@dataclass(frozen=True)
-class Source:
-    """An encoder as one was named, on one store."""
-
-    spec: str
-    name: str
-    role: Role
-    digest: str
-    encoder: JEPAMSACEncoder
-    untrained: Callable[[int], JEPAMSACEncoder]
-    """Makes encoders of the same architecture with fresh weights."""
-
-
-def resolve_source(spec: str, store: Store, windows: Windows, seed: int) -> Source:
-    """The encoder of a run, or one with fresh weights (`random:RUN` or `random:RECIPE`).
-
-    Raises:
-        InputError: it is no encoder of windows, or does not fit the windows of the store.
-    """
-    untrained, where = spec.startswith(RANDOM), spec.removeprefix(RANDOM)
-    block = _with_scales(_of_windows(model_block(where), spec), store, windows.split)
-    steps = windows.history + windows.horizon
-    if (block.history, block.horizon) != (windows.history, windows.horizon):
-        raise InputError(
-            f"{spec}: it sees {block.history} frames and predicts {block.horizon}, windows of {store.path} have "
-            f"{windows.history} and {windows.horizon}",
-            "prepare the store with the model's history and horizon",
-        )
-
-    def fresh(number: int) -> JEPAMSACEncoder:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(number)
-            made = build_encoder(block, (steps,)).eval()
-        assert isinstance(made, JEPAMSACEncoder)  # the block says so
-        return made
-
-    encoder = fresh(seed) if untrained else load_encoder(where, (steps,), store)
-    assert isinstance(encoder, JEPAMSACEncoder)
-    name = f"{Path(where).stem}{' untrained' if untrained else ''}"
-    return Source(spec, name, "control" if untrained else "encoder", weights_digest(encoder), encoder, fresh)
-
-
-def _of_windows(block: ModelBlock, spec: str) -> JEPAMSACModel:
-    if not isinstance(block, JEPAMSACModel):
-        raise InputError(
-            f"{spec}: encoder '{block.kind}' predicts no frames", "predictive tasks take runs of model.kind=jepa_msac"
-        )
-    return block
-
-
-def _with_scales(block: JEPAMSACModel, store: Store, split: str) -> JEPAMSACModel:
-    """The block with scales; those of a recipe that leaves them to the data are those of the training windows."""
-    if None not in (block.gps_scale, block.power_mean, block.power_scale):
-        return block
-    scales = training_scales(store, split)
-    power = "linear" if block.power_unit == "linear" else "power"
-    found = {"gps_scale": scales["gps_scale"], **{f"power_{s}": scales[f"{power}_{s}"] for s in ("mean", "scale")}}
-    return block.model_copy(update={name: value for name, value in found.items() if getattr(block, name) is None})
 
 
 class EncoderRow:
@@ -168,22 +103,25 @@ class Bench:
         if row is not self._row:
             self._row, self._forecaster, self._latents, self._places, self._joint = row, None, {}, {}, {}
         if row.options.weights != "frozen":
-            return self._together(row, task)
+            return self._together(row, task, show)
         missing = row.missing(task)
         latents, ranks = self._of(row, missing, show)
         test = self.windows.test
         if task == "localisation":
-            places = [self._place(row, missing, seed, show) for seed in self.seeds]
+            places = [self._place(row, missing, seed, show) for seed in self._trainings(show)]
             head: torch.nn.Module = self._positions(row.sees("gps", missing)).head(latents.dim)
             return Found(np.stack([place[test] for place in places]), self.seeds, parameters(head), ranks)
         problem = BeamTask(self.windows) if task == "beam_prediction" else self._power(row.sees("power", missing))
         guide = Guide.of(self.windows, latents.dim, self.block.guide_weight)
         made = []
-        for seed in self.seeds:
+        for seed in self._trainings(show):
             place = self._place(row, missing, seed, show) if row.options.guided else None
             told = guide.rows(place, len(self.windows.index))
             made.append(_answer(fit_guided(latents, problem, told, self.block, seed)[test], task))
         return Found(np.stack(made), self.seeds, parameters(problem.head(latents.dim)), ranks)
+
+    def _trainings(self, show: bool) -> Iterator[int]:
+        return progress(self.seeds, total=len(self.seeds), unit="training", label="heads", enabled=show)
 
     def pictures(self) -> Pictures:
         """Pictures of the store's frames, for rows beside the encoders that look at them."""
@@ -232,7 +170,7 @@ class Bench:
             self._places[key] = fit_position(self._of(row, missing, show)[0], task, self.block, seed)
         return self._places[key]
 
-    def _together(self, row: EncoderRow, task: str) -> Found:
+    def _together(self, row: EncoderRow, task: str, show: bool) -> Found:
         """Encoder and heads trained together: on one task, or on all three at once."""
         if task in self._joint:
             return self._joint[task]
@@ -252,7 +190,9 @@ class Bench:
             scratch = row.source.role == "control"
             encoder = row.source.untrained(seed) if scratch else copy.deepcopy(row.source.encoder)
             encoder.requires_grad_(True)
-            found, trained = fit_joint(encoder, self._frames(row), problems, options.tokens, missing, self.block, seed)
+            found, trained = fit_joint(
+                encoder, self._frames(row), problems, options.tokens, missing, self.block, seed, show
+            )
             made.append(found)
         for name in names:
             answers = np.stack([_answer(found[name], name) for found in made])

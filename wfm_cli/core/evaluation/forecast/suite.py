@@ -14,11 +14,13 @@ from wfm_cli.core.evaluation.encoders import BASELINE, RANDOM
 from wfm_cli.core.evaluation.forecast.beside import BESIDE, Beside
 from wfm_cli.core.evaluation.forecast.data import Windows, load_windows
 from wfm_cli.core.evaluation.forecast.mobilenet import check_weights
-from wfm_cli.core.evaluation.forecast.rows import Bench, EncoderRow, Found, resolve_source
+from wfm_cli.core.evaluation.forecast.rows import Bench, EncoderRow, Found
 from wfm_cli.core.evaluation.forecast.scores import MEASURES, Resampled, plain, summarise
+from wfm_cli.core.evaluation.forecast.sources import resolve_source
 from wfm_cli.core.evaluation.metrics import METRICS
 from wfm_cli.core.evaluation.tasks import RANDOM as UNTRAINED
 from wfm_cli.core.evaluation.tasks import Task
+from wfm_cli.core.progress import progress
 from wfm_cli.core.recipe.evaluate import BenchmarkRecipe, ProbeRecipe
 from wfm_cli.core.recipe.evaluate import EncoderRow as Asked
 from wfm_cli.core.recipe.forecast import ForecastBlock
@@ -121,7 +123,10 @@ class ForecastSuite:
             return bench.predict(plan.row, plan.task.name, show)
         seeds = bench.seeds if plan.row.seeds else bench.seeds[:1]
         pictures = bench.pictures() if plan.row.sees else None
-        made = [plan.row.predict(self.windows, bench.block, seed, pictures) for seed in seeds]
+        trainings = progress(
+            seeds, total=len(seeds), unit="training", label=plan.label, enabled=show and plan.row.seeds
+        )
+        made = [plan.row.predict(self.windows, bench.block, seed, pictures) for seed in trainings]
         predictions = np.stack([predicted[self.windows.test] for predicted, _ in made])
         return Found(predictions, seeds, made[0][1])
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from wfm_cli.core.evaluation.forecast.data import Index
+from wfm_cli.core.progress import progress
 from wfm_cli.core.recipe.forecast import ForecastBlock
 
 
@@ -50,9 +51,10 @@ def train(
     rows: Index,
     budget: Budget,
     seed: int,
+    show: bool = False,
 ) -> None:
     """Minimise the loss of batches of `rows`; the model ends with the weights that `judge` (less is better) likes best,
-    its first ones included."""
+    its first ones included. `show` reports the steps on stderr."""
     matrices = [p for p in model.parameters() if p.requires_grad and p.ndim > 1]
     others = [p for p in model.parameters() if p.requires_grad and p.ndim <= 1]
     groups = [{"params": matrices, "weight_decay": budget.weight_decay}, {"params": others, "weight_decay": 0.0}]
@@ -64,7 +66,8 @@ def train(
     )
     looks = {round(budget.steps * (k + 1) / budget.looks) for k in range(budget.looks)}
     best, kept = judge(), copy.deepcopy(model.state_dict())
-    for step, batch in enumerate(_batches(rows, budget, seed), 1):
+    batches = progress(_batches(rows, budget, seed), total=budget.steps, unit="step", label="training", enabled=show)
+    for step, batch in enumerate(batches, 1):
         model.train()
         optimiser.zero_grad(set_to_none=True)
         loss(batch).backward()  # type: ignore[no-untyped-call]

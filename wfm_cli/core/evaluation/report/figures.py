@@ -89,18 +89,24 @@ def budget_figure(table: TaskTable, styles: Mapping[str, LineStyle] | None = Non
 
 
 def overview_figure(tables: Sequence[TaskTable]) -> Figure:
-    """All tasks side by side on one page width, with one legend."""
+    """All tasks on one page width: three side by side with one legend, or two where rows are named on the axes."""
     styles = line_styles(tables)
-    columns = min(3, len(tables))
-    rows = -(-len(tables) // columns)
+    dotted = all(len(table.budgets) < 2 for table in tables)
+    columns = min(2 if dotted else 3, len(tables))
+    lines = [tables[start : start + columns] for start in range(0, len(tables), columns)]
+    heights = [max(0.75 + 0.15 * len(table.rows) for table in line) if dotted else 2.1 for line in lines]
     with look():
-        figure = new_figure(PAGE, 2.1 * rows + 0.15 * -(-len(styles) // 4) + 0.1)
-        axes = np.atleast_1d(figure.subplots(rows, columns)).ravel()
+        figure = new_figure(PAGE, sum(heights) + (0 if dotted else 0.15 * -(-len(styles) // 4) + 0.1))
+        grid_of = figure.subplots(len(lines), columns, gridspec_kw={"height_ratios": heights})
+        axes = np.atleast_1d(grid_of).ravel()
         for axis, table in zip(axes, tables, strict=False):
             (_curves if len(table.budgets) > 1 else _dots)(axis, table, styles)
+            if dotted:
+                axis.set_title(table.title.partition(",")[0])  # a long one would leave the page
         for axis in axes[len(tables) :]:
             axis.set_axis_off()
-        figure.legend(handles=_handles(tables, styles), loc="outside lower center", ncols=4)
+        if not dotted:
+            figure.legend(handles=_handles(tables, styles), loc="outside lower center", ncols=4)
     return figure
 
 
