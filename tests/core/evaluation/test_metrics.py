@@ -117,4 +117,4 @@ def test_every_score_has_a_meaning() -> None:
     shape = (1, len(windows.test), hand.HORIZON)
     for task, ends in (("localisation", (2,)), ("beam_prediction", (hand.BEAMS,)), ("rssi_prediction", ())):
         names |= set(MEASURES[task](np.zeros((*shape, *ends)), windows))
-    assert names | {"rank_me", "lda_rank"} == set(METRICS)
+    assert names | {"rank_me", "lda_rank", "parameters_k"} == set(METRICS)
