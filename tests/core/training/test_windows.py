@@ -82,16 +82,14 @@ def test_a_run_holds_what_later_tasks_need(finished: Path, store: Store) -> None
     assert wfm.load_encoder(finished).sample_shape == (6,)
 
 
-def test_a_resumed_run_equals_one_that_never_stopped(
-    finished: Path, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    out = tmp_path / "run.zarr"
+def check_resumed(finished: Path, made: PretrainRecipe, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A training that is stopped in step 3 and resumed ends as `finished` did, weights, optimiser and curves."""
     with monkeypatch.context() as patch:
         stop_in_step(3, patch)
         with pytest.raises(Requeue):
-            pretrain(recipe(store), out, progress=False)
+            pretrain(made, out, progress=False)
     assert 3 <= Checkpoints(out).steps()[-1] < STEPS
-    pretrain(recipe(store), out, resume=True, progress=False)
+    pretrain(made, out, resume=True, progress=False)
     last = f"checkpoints/step_{STEPS:08d}"
     for part in ("weights/best", "weights/last", f"{last}/model", f"{last}/optimizer"):
         assert same_tensors(finished / part, out / part), part
@@ -99,6 +97,12 @@ def test_a_resumed_run_equals_one_that_never_stopped(
     assert straight.keys() == resumed.keys()
     for name in straight.keys() - TIMED:
         np.testing.assert_array_equal(straight[name], resumed[name], err_msg=name)
+
+
+def test_a_resumed_run_equals_one_that_never_stopped(
+    finished: Path, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check_resumed(finished, recipe(store), tmp_path / "run.zarr", monkeypatch)
 
 
 def test_where_frames_are_read_does_not_matter(finished: Path, store: Store, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from wfm_cli.core.training.dist import World
 from wfm_cli.core.training.monitors import EXPERT, Health, examine
 from wfm_cli.core.training.parallel import Parallel
 from wfm_cli.core.training.precision import autocast
+from wfm_cli.core.training.references import REFERENCES
 
 FLOOR = 1e-30
 """Errors below are shown as -300 dB: an exact reconstruction has no finite decibel value."""
@@ -104,7 +105,9 @@ def _all(world: World, parts: list[Tensor], count: int) -> Tensor:
 
 
 def title(name: str) -> str:
-    """`nmse` -> NMSE, `nmse_rank2` -> rank-2 completion, `nmse_latent` -> NMSE latent."""
+    """`nmse` -> NMSE, `nmse_rank2` -> rank-2 completion, `nmse_latent` -> NMSE latent, `nmse_mean` -> training mean."""
+    if (plain := name.removeprefix("nmse_")) in REFERENCES:
+        return REFERENCES[plain]
     kind, _, rank = name.partition("_rank")
     return f"rank-{rank} completion" if rank.isdigit() else kind.replace("_", " ").replace("nmse", "NMSE")
 

@@ -11,22 +11,13 @@ from numpy.typing import NDArray
 
 from wfm_cli.core.evaluation.report.model import Pretraining
 from wfm_cli.core.store.run import Run
+from wfm_cli.core.training.references import REFERENCES
 
 Columns = Mapping[str, NDArray[np.float64]]
 
 QUANTILE = re.compile(r"(?P<system>.*nmse.*?)(?:_db)?_(?P<quantile>median|p10|p90)")
 """Column of a reconstruction error in dB: `val_nmse_db_median`, `val_nmse_rank1_db_p90` ..."""
 _REFERENCE = re.compile(r"rank_?(\d+)")
-_PLAIN = {
-    "visible": "mean of what is visible",
-    "frequency": "mean at each frequency",
-    "nearest": "nearest visible frame",
-    "latent_context": "mean of the visible tokens",
-    "latent_mean": "mean target of the batch",
-    "latent_last": "nearest visible frame",
-    "mean": "training mean",
-}
-"""References other than completions, by what follows `nmse_`."""
 UNTRAINED = " (no training)"
 """How the titles of references end."""
 
@@ -90,7 +81,7 @@ def system_title(name: str) -> str:
     needs no training."""
     rank, plain = reference_rank(name), plain_reference(name)
     if plain is not None:
-        return _PLAIN[plain] + UNTRAINED
+        return REFERENCES[plain] + UNTRAINED
     if rank is not None:
         return f"rank-{rank} completion{UNTRAINED}"
     return "this model, future hidden" if name.endswith("_future") else "this model"
@@ -104,7 +95,7 @@ def of_model(name: str) -> bool:
 def plain_reference(name: str) -> str | None:
     """Which reference other than a completion a column or array stands for; None for all others."""
     found = name.rpartition("nmse_")[2]
-    return found if found in _PLAIN else None
+    return found if found in REFERENCES else None
 
 
 def reference_rank(name: str) -> int | None:
