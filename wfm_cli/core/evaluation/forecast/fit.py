@@ -163,8 +163,6 @@ def fit_guided(
 
     def output(rows: Index) -> Tensor:
         index = torch.from_numpy(rows)
-        if isinstance(task, BeamTask):
-            return task.output(head, latents.values[index], rows, guide[index])  # type: ignore[arg-type]
         return task.output(head, latents.values[index], rows, guide[index])  # type: ignore[arg-type]
 
     _train_head(head, output, task, block, seed)
